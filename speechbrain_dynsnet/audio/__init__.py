@@ -1,0 +1,1 @@
+"""Audio without torch: constants of the STFT, files, resampling."""

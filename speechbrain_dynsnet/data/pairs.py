@@ -1,0 +1,95 @@
+"""Pairs for training: each a pure function of (seed, index), whatever worker or process makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
+from speechbrain_dynsnet.data.manifest import Corpus
+from speechbrain_dynsnet.data.mixing import MixDistribution, Tracks, draw, mix
+from speechbrain_dynsnet.data.store import open_tracks
+from speechbrain_dynsnet.errors import InputError
+
+
+class PairDataset(Dataset[tuple[Tensor, Tensor]]):
+    """An endless list of (noisy, clean) pairs, mixed as they are asked for.
+
+    Arguments
+    ---------
+    tracks : Tracks
+        What is mixed.
+    distribution : MixDistribution
+        How.
+    clip_s : float
+        Length of a pair, in seconds; rounded to whole hops.
+    seed : int
+        Another seed is another list.
+    """
+
+    def __init__(self, tracks: Tracks, distribution: MixDistribution, clip_s: float, seed: int) -> None:
+        self.tracks = tracks
+        self.distribution = distribution
+        self.samples = round(clip_s * SAMPLE_RATE / HOP) * HOP
+        self.seed = seed
+        if self.samples <= 0:
+            raise InputError(f"clip_s is {clip_s}: give a length in seconds, such as 4")
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Noisy and clean, float32 (samples,)."""
+        rng = np.random.default_rng([self.seed, index])
+        noisy, clean = mix(draw(self.tracks, self.distribution, self.samples, rng))
+        return torch.from_numpy(noisy), torch.from_numpy(clean)
+
+
+class EpochSampler(Sampler[int]):
+    """The indices of one epoch: each epoch has its own range of the endless list, each rank its share of it.
+
+    Every rank gets the same number, a whole number of batches.
+
+    Arguments
+    ---------
+    clips_per_epoch : int
+        Over all ranks; rounded down to whole batches.
+    batch_size : int
+        Of one rank.
+    rank, ranks : int
+        This process, and how many there are.
+    """
+
+    def __init__(self, clips_per_epoch: int, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+        self.per_rank = clips_per_epoch // (batch_size * ranks) * batch_size
+        if self.per_rank == 0:
+            raise InputError(
+                f"{clips_per_epoch} clips an epoch are less than one batch of {batch_size} on each of {ranks} "
+                "processes: raise clips_per_epoch (and valid_clips) or lower batch_size"
+            )
+        self.rank = rank
+        self.ranks = ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the range; SpeechBrain's Brain calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.per_rank
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.epoch * self.per_rank * self.ranks + self.rank
+        return iter(range(start, start + self.per_rank * self.ranks, self.ranks))
+
+
+def open_corpus(corpus: Corpus, decoded_folder: str | Path) -> Tracks:
+    """The tracks of one split."""
+    tracks = Tracks(
+        clean=open_tracks(corpus.clean, decoded_folder),
+        noise=open_tracks(corpus.noise, decoded_folder),
+        impulse_responses=open_tracks(corpus.impulse_responses, decoded_folder),
+    )
+    return tracks

@@ -1,0 +1,106 @@
+"""Audio that segments can be cut from at any place, cheaply.
+
+Training reads a few seconds at a random place of a random file, thousands of times a minute. A 16 kHz mono WAV or
+FLAC serves that as it is; anything else (lossy formats seek slowly, other rates need resampling) is decoded once
+into a WAV in a folder that runs share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
+from speechbrain_dynsnet.audio.resample import resample
+from speechbrain_dynsnet.data.manifest import Source
+from speechbrain_dynsnet.errors import InputError
+
+logger = logging.getLogger(__name__)
+_SEEKABLE = ("WAV", "WAVEX", "FLAC", "RF64", "W64")
+
+
+@dataclass(frozen=True)
+class Track:
+    """A 16 kHz mono file that can be read from any sample on."""
+
+    path: str
+    samples: int
+    group: str
+
+
+def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[Track]:
+    """A track for each readable source, in the same order.
+
+    Arguments
+    ---------
+    sources : iterable of Source
+        Files of any format that libsndfile reads.
+    decoded_folder : str or Path
+        Where decoded copies are kept, under names that change with the file.
+
+    Returns
+    -------
+    list of Track
+        Files that cannot be read, or hold no samples, are left out and named in one warning.
+
+    Raises
+    ------
+    InputError
+        When not one of them can be read.
+    """
+    sources = list(sources)
+    folder = Path(decoded_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda source: _open(source, folder), sources)
+        tracks = list(tqdm(results, total=len(sources), desc="audio files", unit="file", leave=False))
+    failures = [result for result in tracks if isinstance(result, InputError)]
+    if failures:
+        logger.warning("%d of %d audio files left out; the first: %s", len(failures), len(sources), failures[0])
+    if sources and len(failures) == len(sources):
+        raise InputError(f"none of {len(sources)} audio files can be read; the first: {failures[0]}")
+    return [track for track in tracks if isinstance(track, Track)]
+
+
+def read_segment(path: str, start: int, samples: int) -> np.ndarray:
+    """`samples` float32 values of a track from sample `start` on."""
+    with soundfile.SoundFile(path) as file:
+        file.seek(start)
+        segment = np.asarray(file.read(samples, dtype="float32"))
+    if len(segment) != samples:
+        raise InputError(f"{path}: changed while in use, {len(segment)} of {samples} samples left; start again")
+    return segment
+
+
+def _open(source: Source, decoded_folder: Path) -> Track | InputError:
+    try:
+        info = soundfile.info(str(source.path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        return InputError(f"{source.path}: not readable as audio ({error})")
+    if info.format in _SEEKABLE and info.samplerate == SAMPLE_RATE and info.channels == 1 and info.frames > 0:
+        return Track(str(source.path), info.frames, source.group)
+    status = source.path.stat()
+    identity = f"{source.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    decoded = decoded_folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.wav"
+    try:
+        if not decoded.exists():
+            _decode(source.path, decoded)
+    except InputError as error:
+        return error
+    return Track(str(decoded), soundfile.info(str(decoded)).frames, source.group)
+
+
+def _decode(path: Path, decoded: Path) -> None:
+    audio = read_audio(path)
+    mono = resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE)
+    write_audio(decoded, Audio(mono, SAMPLE_RATE, "WAV", "PCM_16"))

@@ -1,0 +1,257 @@
+"""`EnhanceDynamic`: SpeechBrain's way to use a trained model, with a choice of exits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from speechbrain.inference.interfaces import Pretrained
+from torch import Tensor
+
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.files import Audio, check_output, read_audio, write_audio
+from speechbrain_dynsnet.audio.resample import resample
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.inference.sources import copy_bundle, resolve_source
+from speechbrain_dynsnet.model.features import istft, log_power, stft
+from speechbrain_dynsnet.model.network import DynamicNsNet2
+
+
+class EnhanceDynamic(Pretrained):  # type: ignore[misc]
+    """Denoise speech with one model at the compute budget of any of its exits.
+
+    An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
+
+    Arguments
+    ---------
+    See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
+
+    Example
+    -------
+    >>> import torch
+    >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+    >>> noisy = torch.randn(2, 16000)
+    >>> enhancer.enhance_batch(noisy, exit=enhancer.exits[0]).shape
+    torch.Size([2, 16000])
+    """
+
+    @classmethod
+    def from_hparams(
+        cls,
+        source: str | Path | None = None,
+        savedir: str | Path | None = None,
+        run_opts: Mapping[str, Any] | None = None,
+        *,
+        revision: str | None = None,
+        **kwargs: Any,
+    ) -> EnhanceDynamic:
+        """Load a model.
+
+        The folder's `hyperparams.yaml` runs code when it is loaded: use sources that you trust.
+
+        Arguments
+        ---------
+        source : str, Path or None
+            None for the model that comes with this package, a local folder, or a Hub id
+            `user/repo`. A Hub model is kept in Hugging Face's cache and taken from there when
+            there is no connection.
+        savedir : str, Path or None
+            A folder to put a copy of the model in, and to load it from.
+        run_opts : dict or None
+            SpeechBrain's run options, such as `{"device": "cuda:0"}`. Without a device, a GPU is
+            used where there is one.
+        revision : str or None
+            Branch, tag or commit of a Hub model.
+        **kwargs
+            Passed on to SpeechBrain's `Pretrained.from_hparams`, such as `overrides` or
+            `freeze_params`.
+
+        Returns
+        -------
+        EnhanceDynamic
+            Ready to use, in evaluation mode.
+
+        Raises
+        ------
+        InputError
+            When the source is missing, no model or damaged, `savedir` holds another model, or
+            there is no such device.
+
+        Example
+        -------
+        >>> EnhanceDynamic.from_hparams(run_opts={"device": "cpu"}).exits
+        (0, 1, 3, 5)
+        """
+        if "fetch_config" in kwargs:
+            raise TypeError("from_hparams takes revision=... in place of fetch_config")
+        options = _check_device(dict(run_opts or {}))
+        folder = resolve_source(source, revision)
+        if savedir is not None:
+            folder = copy_bundle(folder, savedir)
+        # The folder is complete and checked, so SpeechBrain has nothing left to fetch or to link.
+        return cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """The stages at which this model can be left, shallow to deep."""
+        return self._network.exits
+
+    def check_exit(self, exit: int | None) -> int:
+        """The exit to use: `exit`, or the deepest for None. InputError when there is none such."""
+        return self.exits[-1] if exit is None else self._network.check_exit(exit)
+
+    def enhance_batch(self, noisy: Tensor, lengths: Tensor | None = None, exit: int | None = None) -> Tensor:
+        """Denoise a batch of signals at 16 kHz.
+
+        Arguments
+        ---------
+        noisy : Tensor
+            (batch, time), float, 16 kHz.
+        lengths : Tensor or None
+            (batch,), share of `time` that each signal fills, in SpeechBrain's way. What lies
+            beyond is ignored, and silent in the result.
+        exit : int or None
+            Where to leave the network; None is the deepest.
+
+        Returns
+        -------
+        Tensor
+            (batch, time), on the model's device.
+
+        Raises
+        ------
+        InputError
+            For an exit that the model lacks, another shape, or samples that are NaN or infinite.
+
+        Example
+        -------
+        >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+        >>> enhancer.enhance_batch(torch.zeros(1, 100)).abs().max()
+        tensor(0.)
+        """
+        exit = self.check_exit(exit)
+        if noisy.dim() != 2 or not noisy.numel() or not noisy.is_floating_point():
+            raise InputError(
+                f"noisy must be float samples of shape (batch, time), not {noisy.dtype} {tuple(noisy.shape)}"
+            )
+        noisy = noisy.to(self.device)
+        time = noisy.shape[-1]
+        if lengths is not None:
+            valid = _valid_samples(lengths.to(self.device), *noisy.shape)
+            noisy = torch.where(valid, noisy, 0.0)
+        if not torch.isfinite(noisy).all():
+            raise InputError("noisy holds samples that are NaN or infinite; repair them first")
+        spectrum = stft(noisy.float())
+        with self.inference_ctx:
+            mask, _ = self._network(log_power(spectrum), exit=exit)
+        enhanced = istft(spectrum * mask.float(), time).to(noisy.dtype)
+        return enhanced if lengths is None else torch.where(valid, enhanced, 0.0)
+
+    def forward(self, noisy: Tensor, lengths: Tensor | None = None, exit: int | None = None) -> Tensor:
+        """Same as `enhance_batch`."""
+        return self.enhance_batch(noisy, lengths, exit)
+
+    @torch.no_grad()
+    def enhance_audio(self, audio: Audio, exit: int | None = None) -> Audio:
+        """Denoise a recording of any rate and any number of channels, each channel by itself.
+
+        Rates other than 16 kHz are resampled to it and back, so nothing above 8 kHz remains.
+
+        Arguments
+        ---------
+        audio : Audio
+            What `speechbrain_dynsnet.audio.files.read_audio` returns.
+        exit : int or None
+            Where to leave the network; None is the deepest.
+
+        Returns
+        -------
+        Audio
+            Of the same rate, channels, length and encoding.
+
+        Raises
+        ------
+        InputError
+            See `enhance_batch`.
+        """
+        noisy = torch.from_numpy(resample(audio.samples, audio.rate, SAMPLE_RATE))
+        enhanced = self.enhance_batch(noisy, exit=exit).cpu().numpy()
+        return replace(audio, samples=resample(enhanced, SAMPLE_RATE, audio.rate, audio.samples.shape[-1]))
+
+    def enhance_file(
+        self,
+        path: str | Path,
+        exit: int | None = None,
+        output_filename: str | Path | None = None,
+    ) -> Tensor:
+        """Denoise a file; the result has its rate, channels and length.
+
+        Arguments
+        ---------
+        path : str or Path
+            Any audio file that libsndfile reads.
+        exit : int or None
+            Where to leave the network; None is the deepest.
+        output_filename : str, Path or None
+            A file to write as well; its extension chooses the format.
+
+        Returns
+        -------
+        Tensor
+            (time,) for mono, else (channels, time), on the CPU, at the file's own rate.
+
+        Raises
+        ------
+        InputError
+            For an exit that the model lacks, a file that is not usable audio, or an output that
+            cannot be written or is the input itself. Nothing is written then.
+
+        Example
+        -------
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> from speechbrain_dynsnet.audio.files import Audio, write_audio
+        >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     noisy, clean = pathlib.Path(folder, "noisy.wav"), pathlib.Path(folder, "clean.flac")
+        ...     write_audio(noisy, Audio(np.full((2, 4410), 0.1, dtype=np.float32), rate=44100))
+        ...     enhancer.enhance_file(noisy, exit=1, output_filename=clean).shape
+        torch.Size([2, 4410])
+        """
+        self.check_exit(exit)
+        if output_filename is not None:
+            check_output(output_filename, source=path)
+        enhanced = self.enhance_audio(read_audio(path), exit)
+        if output_filename is not None:
+            write_audio(output_filename, enhanced)
+        samples = torch.from_numpy(enhanced.samples)
+        return samples[0] if len(samples) == 1 else samples
+
+    @property
+    def _network(self) -> DynamicNsNet2:
+        return cast(DynamicNsNet2, self.mods["model"])
+
+
+def _valid_samples(lengths: Tensor, batch: int, time: int) -> Tensor:
+    """(batch, time), true within each signal."""
+    if lengths.shape != (batch,):
+        raise InputError(f"lengths must have shape ({batch},), one share a signal, not {tuple(lengths.shape)}")
+    ends = (lengths * time).round()
+    return torch.arange(time, device=lengths.device) < ends.unsqueeze(-1)
+
+
+def _check_device(options: dict[str, Any]) -> dict[str, Any]:
+    """The run options, with the device as a string for SpeechBrain, if this machine has it."""
+    if options.get("device") is None:
+        return options
+    try:
+        device = torch.device(options["device"])
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {options['device']} cannot be used here; choose cpu, or another device") from error
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", 0)
+    return {**options, "device": str(device)}

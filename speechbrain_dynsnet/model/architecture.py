@@ -1,0 +1,104 @@
+"""What a Dynamic nsNet2 is, as data: enough to rebuild the network that a weight file belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE, WINDOW
+from speechbrain_dynsnet.errors import InputError
+
+FAMILIES = ("baseline", "pretrain", "split", "concat")
+LAYER_KINDS = ("fc", "gru", "gru", "fc", "fc", "fc")  # stage 0..5 of nsNet2
+FC1_ACTIVATIONS = ("relu", "none")
+LAST_STAGE = len(LAYER_KINDS) - 1
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The family, the exits, the sizes and the STFT of one network.
+
+    Arguments
+    ---------
+    family : str
+        `baseline`, `pretrain`, `split` or `concat`.
+    exits : sequence of int
+        Stages (0..5) whose mask may be the output, ascending. The stages after the last one are not built.
+    fc1_activation : str
+        `relu`, or `none` for public nsNet2 weights, which have no activation after the first layer.
+        Only the chain families (`baseline`, `pretrain`) know `none`.
+    hidden_size, dense_size : int
+        Width of stages 0..2 and of stages 3..4 of the chain families.
+    feature_size : int
+        Width of the feature layers of `split` and `concat`.
+    sample_rate, window, hop, bins : int
+        The STFT that the network was trained with (Hz, samples, samples, frequency bins).
+    power_floor : float
+        The constant inside the logarithm of the features.
+
+    Raises
+    ------
+    InputError
+        For a family, exit or activation that does not exist.
+    """
+
+    family: str
+    exits: tuple[int, ...]
+    fc1_activation: str = "relu"
+    hidden_size: int = 400
+    dense_size: int = 600
+    feature_size: int = 128
+    sample_rate: int = SAMPLE_RATE
+    window: int = WINDOW
+    hop: int = HOP
+    bins: int = BINS
+    power_floor: float = 1e-8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exits", check_exits(self.exits))
+        if self.family not in FAMILIES:
+            raise InputError(f"no family {self.family!r}: choose one of {', '.join(FAMILIES)}")
+        if self.fc1_activation not in FC1_ACTIVATIONS:
+            raise InputError(f"fc1_activation is {self.fc1_activation!r}: choose relu or none")
+        if self.fc1_activation == "none" and not self.is_chain:
+            raise InputError(f"fc1_activation: none is for baseline and pretrain, not {self.family}")
+        if self.family == "baseline" and self.exits != (LAST_STAGE,):
+            raise InputError(
+                f"the baseline has the one exit [{LAST_STAGE}], not {list(self.exits)}: "
+                "choose pretrain, split or concat for more"
+            )
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every stage is one layer (`baseline`, `pretrain`), not a mask and a feature layer."""
+        return self.family in ("baseline", "pretrain")
+
+    @property
+    def deepest(self) -> int:
+        """The last exit, and so the last stage that is built."""
+        return self.exits[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML."""
+        return asdict(self) | {"exits": list(self.exits)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
+        """The inverse of `to_dict`; an unknown or missing name raises InputError."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise InputError(f"the architecture has unknown entries {unknown}: it comes from a newer version")
+        if missing := sorted(known - set(values)):
+            raise InputError(f"the architecture lacks {missing}")
+        return cls(**values)
+
+
+def check_exits(exits: Sequence[int]) -> tuple[int, ...]:
+    """`exits` as an ascending tuple; raises InputError for an empty, repeated or impossible set."""
+    if isinstance(exits, (str, int)) or not all(type(exit) is int for exit in exits):
+        raise InputError(f"exits is {exits!r}: give a list of stage numbers, such as [0, 1, 3, 5]")
+    if not exits or len(set(exits)) < len(exits) or not set(exits) <= set(range(LAST_STAGE + 1)):
+        raise InputError(f"exits is {list(exits)}: give each stage number from 0 to {LAST_STAGE} at most once")
+    return tuple(sorted(exits))

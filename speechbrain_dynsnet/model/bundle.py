@@ -1,0 +1,190 @@
+"""A bundle: a folder that holds one trained model, shaped as a Hugging Face Hub repository.
+
+`config.json` carries the architecture, so that weights never meet a network that they do not fit;
+`model.safetensors` holds the weights and runs no code; `hyperparams.yaml` is for SpeechBrain's own loader;
+`README.md` is the card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.architecture import FORMAT_VERSION, Architecture
+from speechbrain_dynsnet.model.network import DynamicNsNet2
+
+CONFIG, HYPERPARAMS, WEIGHTS, CARD = (
+    "config.json",
+    "hyperparams.yaml",
+    "model.safetensors",
+    "README.md",
+)
+BUNDLE_FILES = (CONFIG, HYPERPARAMS, WEIGHTS, CARD)
+SHIPPED_BUNDLE = Path(__file__).parent.parent / "models" / "concat_joint_4"
+
+_HYPERPARAMS = """\
+# Loading this file with HyperPyYAML runs code: load it only from a source that you trust.
+# What SpeechBrain's `Pretrained.from_hparams` reads; the same facts as data are in config.json.
+model: !apply:speechbrain_dynsnet.model.network.make_network
+{arguments}
+modules:
+  model: !ref <model>
+pretrainer: !new:speechbrain_dynsnet.inference.pretrainer.BundlePretrainer
+  loadables:
+    model: !ref <model>
+"""
+
+
+def save_bundle(
+    network: DynamicNsNet2,
+    folder: str | Path,
+    training: Mapping[str, Any] | None = None,
+    card: str = "",
+) -> Path:
+    """Write a network as a bundle; the folder appears whole or not at all.
+
+    Arguments
+    ---------
+    network : DynamicNsNet2
+        With any training-time affine already folded in.
+    folder : str or Path
+        Created or replaced.
+    training : mapping or None
+        How the network was trained, in plain values, for `config.json`.
+    card : str
+        Markdown of the model card; a short one is written when empty.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    architecture = network.architecture.to_dict()
+    config = {
+        "format_version": FORMAT_VERSION,
+        "architecture": architecture,
+        "training": dict(training or {}),
+    }
+    arguments = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in architecture.items())
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (fresh / HYPERPARAMS).write_text(_HYPERPARAMS.format(arguments=arguments.rstrip()), encoding="utf-8")
+        (fresh / CARD).write_text(card or _short_card(network.architecture), encoding="utf-8")
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(weights, fresh / WEIGHTS, metadata={"architecture": json.dumps(architecture)})
+        fresh.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return folder
+
+
+def load_bundle(folder: str | Path = SHIPPED_BUNDLE) -> DynamicNsNet2:
+    """The network of a bundle, in evaluation mode. Runs no code from the folder.
+
+    Arguments
+    ---------
+    folder : str or Path
+        A bundle; the shipped model by default.
+
+    Raises
+    ------
+    InputError
+        For a folder that is no bundle, or whose parts do not fit together; the message names what differs.
+    """
+    network = DynamicNsNet2(check_bundle(folder))
+    load_weights(network, Path(folder) / WEIGHTS)
+    return network.eval()
+
+
+def check_bundle(folder: str | Path) -> Architecture:
+    """The architecture of a bundle; raises InputError when the folder or a file is missing or unreadable."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of a model (it holds {', '.join(BUNDLE_FILES)})")
+    if missing := [name for name in (CONFIG, HYPERPARAMS, WEIGHTS) if not (folder / name).is_file()]:
+        raise InputError(f"{folder}: not a model folder, {', '.join(missing)} missing")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version, architecture = config["format_version"], config["architecture"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / CONFIG}: not a model description ({error!r}); fetch the model again") from error
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder / CONFIG}: format version {version}, this package reads {FORMAT_VERSION}: update the package"
+        )
+    return Architecture.from_dict(architecture)
+
+
+def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
+    """Load a `model.safetensors` strictly into a network.
+
+    Arguments
+    ---------
+    network : DynamicNsNet2
+        Filled in place, only if everything fits.
+    path : str or Path
+        The weights file.
+
+    Raises
+    ------
+    InputError
+        For a missing or truncated file, another architecture, another set of weights or shapes, or weights
+        that are not finite. The message names what differs.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; fetch the model again")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged or not a safetensors file ({error}); fetch the model again") from error
+    if difference := describe_difference(network, weights):
+        raise InputError(f"{path}: does not fit a {network.architecture.family} network: {difference}")
+    network.load_state_dict(weights)
+
+
+def describe_difference(network: DynamicNsNet2, weights: Mapping[str, torch.Tensor]) -> str:
+    """What keeps `weights` from fitting `network`, in one line; empty when they fit."""
+    expected = network.state_dict()
+    shapes = [
+        f"{name} is {list(weights[name].shape)}, not {list(value.shape)}"
+        for name, value in expected.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    differences = [
+        ("missing", [name for name in expected if name not in weights]),
+        ("unknown", [name for name in weights if name not in expected]),
+        ("of another shape", shapes),
+        (
+            "not finite",
+            [name for name, value in weights.items() if not torch.isfinite(value).all()],
+        ),
+    ]
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in differences if names)
+
+
+def _short_card(architecture: Architecture) -> str:
+    return (
+        "---\nlibrary_name: speechbrain\ntags: [audio-to-audio, speech-enhancement, PyTorch, speechbrain]\n---\n"
+        f"# Dynamic nsNet2: {architecture.family}, exits {list(architecture.exits)}\n\n"
+        "```python\nfrom speechbrain_dynsnet import EnhanceDynamic\n"
+        'enhancer = EnhanceDynamic.from_hparams(source="THIS_FOLDER")\n'
+        f'enhancer.enhance_file("noisy.wav", exit={architecture.deepest}, output_filename="clean.wav")\n```\n\n'
+        "`hyperparams.yaml` runs code when SpeechBrain loads it: use models only from sources that you trust.\n"
+    )

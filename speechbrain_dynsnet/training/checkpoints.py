@@ -1,0 +1,89 @@
+"""Checkpoints that are whole or absent.
+
+SpeechBrain writes a checkpoint's description before its contents, so that a kill in between leaves a folder
+that looks valid. Here a checkpoint is written under another name, with a checksum of each file, and renamed when
+complete; one that was damaged since is skipped, and named.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pathlib
+import shutil
+import zlib
+from typing import Any
+
+from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpoint, Checkpointer
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+
+logger = logging.getLogger(__name__)
+_UNFINISHED = "unfinished-"
+_CHECKSUMS = "CHECKSUMS.json"
+
+
+class AtomicCheckpointer(Checkpointer):  # type: ignore[misc]
+    """SpeechBrain's Checkpointer, with each checkpoint renamed into place when it is complete."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._verified: set[pathlib.Path] = set()
+        super().__init__(*args, **kwargs)
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> Checkpoint | None:
+        """As the base class, but the checkpoint appears whole or not at all. All ranks must call it."""
+        saved = super().save_checkpoint(*args, **kwargs)
+        ddp_barrier()  # every rank has written its part
+        if saved is not None:
+            final = saved.path.with_name(saved.path.name.removeprefix(_UNFINISHED))
+            sums = {file.name: _checksum(file) for file in saved.path.iterdir()}
+            (saved.path / _CHECKSUMS).write_text(json.dumps(sums), encoding="utf-8")
+            os.replace(saved.path, final)
+            paths = {name: final / path.name for name, path in saved.paramfiles.items()}
+            saved = Checkpoint(final, saved.meta, paths)
+        ddp_barrier()
+        return saved
+
+    def remove_unfinished(self) -> None:
+        """Delete what a killed run was writing."""
+        if if_main_process():
+            for folder in self.checkpoints_dir.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(folder)
+        ddp_barrier()
+
+    def _new_checkpoint_dirpath(self) -> pathlib.Path:
+        return self._unfinished(super()._new_checkpoint_dirpath())
+
+    def _custom_checkpoint_dirpath(self, name: str) -> pathlib.Path:
+        return self._unfinished(super()._custom_checkpoint_dirpath(name))
+
+    def _list_checkpoint_dirs(self) -> list[pathlib.Path]:
+        return [folder for folder in super()._list_checkpoint_dirs() if self._is_whole(folder)]
+
+    @staticmethod
+    def _unfinished(path: pathlib.Path) -> pathlib.Path:
+        return path.with_name(_UNFINISHED + path.name)
+
+    def _is_whole(self, folder: pathlib.Path) -> bool:
+        if folder in self._verified:
+            return True
+        try:
+            sums = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
+            whole = all(_checksum(folder / name) == value for name, value in sums.items())
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            # Under another name it is neither listed again nor lost.
+            logger.warning("skipping the damaged checkpoint %s", folder)
+            if if_main_process():
+                os.replace(
+                    folder,
+                    folder.with_name(folder.name.replace(CKPT_PREFIX, "damaged-" + CKPT_PREFIX, 1)),
+                )
+        else:
+            self._verified.add(folder)
+        return whole
+
+
+def _checksum(path: pathlib.Path) -> int:
+    return zlib.crc32(path.read_bytes())
