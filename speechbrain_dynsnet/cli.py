@@ -12,6 +12,7 @@ from speechbrain_dynsnet.errors import InputError
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.inference import EnhanceDynamic
+    from speechbrain_dynsnet.runtime.enhancer import Enhancer
 
 
 class _OneLineError(click.ClickException):
@@ -43,7 +44,7 @@ def main() -> None:
 @click.option(
     "--model",
     metavar="SOURCE",
-    help="A model's folder or Hub id user/repo. [default: the one in this package]",
+    help="A model's folder, Hub id user/repo, or exported .onnx file. [default: the one in this package]",
 )
 @click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:0.")
 def enhance(inputs: tuple[str, ...], output: str, exit: int | None, model: str | None, device: str) -> None:
@@ -53,9 +54,7 @@ def enhance(inputs: tuple[str, ...], output: str, exit: int | None, model: str |
     asks for. Inputs are never written over.
     """
     pairs = _plan(inputs, output)
-    from speechbrain_dynsnet.inference import EnhanceDynamic
-
-    enhancer = EnhanceDynamic.from_hparams(model, run_opts={"device": device})
+    enhancer = _load(model, device)
     enhancer.check_exit(exit)
     if len(pairs) == 1:
         _enhance_one(enhancer, *pairs[0], exit)
@@ -63,7 +62,38 @@ def enhance(inputs: tuple[str, ...], output: str, exit: int | None, model: str |
         _enhance_all(enhancer, pairs, exit)
 
 
-def _enhance_all(enhancer: EnhanceDynamic, pairs: list[tuple[Path, Path]], exit: int | None) -> None:
+@main.command()
+@click.argument("model", required=False)
+@click.option("-o", "--output", metavar="OUT", required=True, type=Path, help="The .onnx file to write.")
+@click.option("--exit", type=int, metavar="K", help="Keep the stages up to this exit. [default: the deepest]")
+def export(model: str | None, output: Path, exit: int | None) -> None:
+    """Write a model (a folder or Hub id) as ONNX, to run where torch is not installed."""
+    if output.suffix.lower() != ".onnx":
+        raise InputError(f"{output}: give a file name that ends in .onnx")
+    from speechbrain_dynsnet.inference.sources import resolve_source
+    from speechbrain_dynsnet.model.bundle import load_bundle
+    from speechbrain_dynsnet.runtime.export import export_onnx
+
+    export_onnx(load_bundle(resolve_source(model)), output, exit)
+    click.echo(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _load(model: str | None, device: str) -> EnhanceDynamic | Enhancer:
+    """The engine that fits: onnxruntime for an exported file, torch for the rest."""
+    if model is not None and model.endswith(".onnx"):
+        from speechbrain_dynsnet.runtime.enhancer import Enhancer
+
+        return Enhancer(model)
+    try:
+        from speechbrain_dynsnet.inference import EnhanceDynamic
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{error.name} is not installed: install the package with its dependencies, or give --model an .onnx file"
+        ) from error
+    return EnhanceDynamic.from_hparams(model, run_opts={"device": device})
+
+
+def _enhance_all(enhancer: EnhanceDynamic | Enhancer, pairs: list[tuple[Path, Path]], exit: int | None) -> None:
     from tqdm import tqdm
 
     failures = 0
@@ -78,7 +108,7 @@ def _enhance_all(enhancer: EnhanceDynamic, pairs: list[tuple[Path, Path]], exit:
         raise InputError(f"{failures} of {len(pairs)} files were not enhanced, for the reasons above")
 
 
-def _enhance_one(enhancer: EnhanceDynamic, source: Path, target: Path, exit: int | None) -> None:
+def _enhance_one(enhancer: EnhanceDynamic | Enhancer, source: Path, target: Path, exit: int | None) -> None:
     from speechbrain_dynsnet.audio.files import read_audio, write_audio
 
     enhanced = enhancer.enhance_audio(read_audio(source), exit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,8 @@ class Corpus:
         return self.clean + self.noise + self.impulse_responses
 
 
-def read_corpus(data: str | Path) -> dict[str, Corpus]:
-    """The `train` and `valid` sources of a data folder or manifest.
+def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, Corpus]:
+    """The sources of each split of a data folder or manifest.
 
     Arguments
     ---------
@@ -55,11 +55,13 @@ def read_corpus(data: str | Path) -> dict[str, Corpus]:
         A folder with `clean/`, `noise/` and (optional) `impulse_responses/`, at any depth below each; or a CSV
         manifest with the columns path (relative to it), kind, split, speaker_or_category. A folder that has
         no `train/` and `valid/` of its own is split here, so that no speaker is in both.
+    splits : sequence of str
+        Which splits to read.
 
     Returns
     -------
     dict of str to Corpus
-        For `train` and `valid`.
+        For each of `splits`.
 
     Raises
     ------
@@ -68,9 +70,9 @@ def read_corpus(data: str | Path) -> dict[str, Corpus]:
     """
     data = Path(data)
     if data.is_file():
-        by_split = _read_manifest(data)
+        by_split = _read_manifest(data, splits)
     elif data.is_dir():
-        by_split = _read_folder(data)
+        by_split = _read_folder(data, splits)
     else:
         raise InputError(
             f"{data}: no such folder or manifest; give --data_folder the folder that holds clean/ and noise/"
@@ -85,14 +87,19 @@ def read_corpus(data: str | Path) -> dict[str, Corpus]:
     return corpora
 
 
-def _read_manifest(path: Path) -> dict[str, list[Source]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def _read_manifest(path: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a byte order mark
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV manifest ({error})") from error
     needed = {"path", "kind", "split", "speaker_or_category"}
     if not rows or not needed <= set(rows[0]):
         raise InputError(f"{path}: not a manifest; it needs a header and the columns {', '.join(sorted(needed))}")
-    by_split: dict[str, list[Source]] = {split: [] for split in SPLITS}
-    for row in rows:
+    by_split: dict[str, list[Source]] = {split: [] for split in splits}
+    for number, row in enumerate(rows, start=1):
+        if any(row[name] is None for name in needed):
+            raise InputError(f"{path}: row {number} has too few columns")
         if row["split"] in by_split:
             source = Source(path.parent / row["path"], row["kind"], row["speaker_or_category"])
             by_split[row["split"]].append(source)
@@ -102,22 +109,21 @@ def _read_manifest(path: Path) -> dict[str, list[Source]]:
     return by_split
 
 
-def _read_folder(folder: Path) -> dict[str, list[Source]]:
-    if all((folder / split).is_dir() for split in SPLITS):
-        return {split: list(_walk(folder / split)) for split in SPLITS}
-    sources = _walk(folder)
+def _read_folder(folder: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
+    if all((folder / split).is_dir() for split in splits):
+        return {split: _walk(folder / split) for split in splits}
+    if not set(splits) <= set(SPLITS):
+        raise InputError(f"{folder}: no folder {' or '.join(splits)} in it; only {' and '.join(SPLITS)} are split off")
     by_split: dict[str, list[Source]] = {split: [] for split in SPLITS}
+    sources = _walk(folder)
     for kind in KINDS:
         of_kind = [source for source in sources if source.kind == kind]
-        groups = {source.group for source in of_kind}
-        if kind == "clean" or len(groups) < 2:
-            # speech is split by speaker; what has a single group can only be split by file
-            is_valid = _pick_valid(of_kind, (lambda s: s.group) if len(groups) > 1 else (lambda s: s.path.name))
-        else:
-            is_valid = _pick_valid(of_kind, lambda s: s.path.name)
+        # Speech is split by speaker; noises and rooms, and speech of a single speaker, by file.
+        by_group = kind == "clean" and len({source.group for source in of_kind}) > 1
+        is_valid = _pick_valid(of_kind, (lambda s: s.group) if by_group else (lambda s: s.path.name))
         for source in of_kind:
             by_split["valid" if is_valid(source) else "train"].append(source)
-    return by_split
+    return {split: by_split[split] for split in splits}
 
 
 def _pick_valid(sources: list[Source], key: Callable[[Source], str]) -> Callable[[Source], bool]:

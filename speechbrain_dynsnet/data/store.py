@@ -27,6 +27,8 @@ from speechbrain_dynsnet.errors import InputError
 
 logger = logging.getLogger(__name__)
 _SEEKABLE = ("WAV", "WAVEX", "FLAC", "RF64", "W64")
+_FINE = ("FLOAT", "DOUBLE", "PCM_24", "PCM_32")  # finer than 16 bits: decoded to float
+_NAMED = 20  # so many unreadable files are named; the rest are counted
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[T
     Returns
     -------
     list of Track
-        Files that cannot be read, or hold no samples, are left out and named in one warning.
+        Files that cannot be read, or hold no samples or bad ones, are left out and named in one warning.
 
     Raises
     ------
@@ -66,7 +68,8 @@ def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[T
         tracks = list(tqdm(results, total=len(sources), desc="audio files", unit="file", leave=False))
     failures = [result for result in tracks if isinstance(result, InputError)]
     if failures:
-        logger.warning("%d of %d audio files left out; the first: %s", len(failures), len(sources), failures[0])
+        named = "; ".join(map(str, failures[:_NAMED])) + ("; ..." if len(failures) > _NAMED else "")
+        logger.warning("%d of %d audio files left out: %s", len(failures), len(sources), named)
     if sources and len(failures) == len(sources):
         raise InputError(f"none of {len(sources)} audio files can be read; the first: {failures[0]}")
     return [track for track in tracks if isinstance(track, Track)]
@@ -84,11 +87,10 @@ def read_segment(path: str, start: int, samples: int) -> np.ndarray:
 
 def _open(source: Source, decoded_folder: Path) -> Track | InputError:
     try:
-        info = soundfile.info(str(source.path))
-    except (soundfile.LibsndfileError, OSError) as error:
+        if samples := _seekable_samples(source.path):
+            return Track(str(source.path), samples, source.group)
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a .raw file
         return InputError(f"{source.path}: not readable as audio ({error})")
-    if info.format in _SEEKABLE and info.samplerate == SAMPLE_RATE and info.channels == 1 and info.frames > 0:
-        return Track(str(source.path), info.frames, source.group)
     status = source.path.stat()
     identity = f"{source.path.resolve()} {status.st_size} {status.st_mtime_ns}"
     decoded = decoded_folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.wav"
@@ -100,7 +102,19 @@ def _open(source: Source, decoded_folder: Path) -> Track | InputError:
     return Track(str(decoded), soundfile.info(str(decoded)).frames, source.group)
 
 
+def _seekable_samples(path: Path) -> int:
+    """How many samples can be read from the file as it is; 0 when it has to be decoded, or is empty."""
+    with soundfile.SoundFile(path) as file:
+        # Floating point may hold NaN: decoding finds out.
+        is_plain = file.format in _SEEKABLE and file.subtype not in ("FLOAT", "DOUBLE")
+        if not is_plain or (file.samplerate, file.channels) != (SAMPLE_RATE, 1) or not file.frames:
+            return 0
+        file.seek(file.frames - 1)  # the header of a cut file promises more than there is
+        return int(file.frames) if len(file.read(1)) else 0
+
+
 def _decode(path: Path, decoded: Path) -> None:
     audio = read_audio(path)
+    subtype = "FLOAT" if audio.subtype in _FINE else "PCM_16"
     mono = resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE)
-    write_audio(decoded, Audio(mono, SAMPLE_RATE, "WAV", "PCM_16"))
+    write_audio(decoded, Audio(mono, SAMPLE_RATE, "WAV", subtype))

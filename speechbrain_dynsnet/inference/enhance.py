@@ -97,11 +97,11 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     @property
     def exits(self) -> tuple[int, ...]:
         """The stages at which this model can be left, shallow to deep."""
-        return self._network.exits
+        return self.network.exits
 
     def check_exit(self, exit: int | None) -> int:
         """The exit to use: `exit`, or the deepest for None. InputError when there is none such."""
-        return self.exits[-1] if exit is None else self._network.check_exit(exit)
+        return self.exits[-1] if exit is None else self.network.check_exit(exit)
 
     def enhance_batch(self, noisy: Tensor, lengths: Tensor | None = None, exit: int | None = None) -> Tensor:
         """Denoise a batch of signals at 16 kHz.
@@ -146,7 +146,7 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
             raise InputError("noisy holds samples that are NaN or infinite; repair them first")
         spectrum = stft(noisy.float())
         with self.inference_ctx:
-            mask, _ = self._network(log_power(spectrum), exit=exit)
+            mask, _ = self.network(log_power(spectrum), exit=exit)
         enhanced = istft(spectrum * mask.float(), time).to(noisy.dtype)
         return enhanced if lengths is None else torch.where(valid, enhanced, 0.0)
 
@@ -231,7 +231,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         return samples[0] if len(samples) == 1 else samples
 
     @property
-    def _network(self) -> DynamicNsNet2:
+    def network(self) -> DynamicNsNet2:
+        """The network, for those who want its masks."""
         return cast(DynamicNsNet2, self.mods["model"])
 
 

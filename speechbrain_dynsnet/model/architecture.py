@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE, WINDOW
+from speechbrain_dynsnet.audio.constants import BINS, HOP, POWER_FLOOR, SAMPLE_RATE, WINDOW
 from speechbrain_dynsnet.errors import InputError
 
 FAMILIES = ("baseline", "pretrain", "split", "concat")
 LAYER_KINDS = ("fc", "gru", "gru", "fc", "fc", "fc")  # stage 0..5 of nsNet2
 FC1_ACTIVATIONS = ("relu", "none")
 LAST_STAGE = len(LAYER_KINDS) - 1
+_SIZES = ("hidden_size", "dense_size", "feature_size", "sample_rate", "window", "hop", "bins")
 FORMAT_VERSION = 1
 
 
@@ -41,7 +42,7 @@ class Architecture:
     Raises
     ------
     InputError
-        For a family, exit or activation that does not exist.
+        For a family, exit or activation that does not exist, or sizes that make no network.
     """
 
     family: str
@@ -54,7 +55,7 @@ class Architecture:
     window: int = WINDOW
     hop: int = HOP
     bins: int = BINS
-    power_floor: float = 1e-8
+    power_floor: float = POWER_FLOOR
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exits", check_exits(self.exits))
@@ -68,6 +69,14 @@ class Architecture:
             raise InputError(
                 f"the baseline has the one exit [{LAST_STAGE}], not {list(self.exits)}: "
                 "choose pretrain, split or concat for more"
+            )
+        for name in _SIZES:
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)!r}: give a whole number of at least 1")
+        if self.is_chain and min(self.hidden_size, self.dense_size) < self.bins:
+            raise InputError(
+                f"hidden_size {self.hidden_size} and dense_size {self.dense_size}: the mask is the first "
+                f"{self.bins} features of a stage, give at least that many"
             )
 
     @property
@@ -87,6 +96,8 @@ class Architecture:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
         """The inverse of `to_dict`; an unknown or missing name raises InputError."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"the architecture is {values!r}: it must map names to values")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise InputError(f"the architecture has unknown entries {unknown}: it comes from a newer version")
@@ -97,7 +108,7 @@ class Architecture:
 
 def check_exits(exits: Sequence[int]) -> tuple[int, ...]:
     """`exits` as an ascending tuple; raises InputError for an empty, repeated or impossible set."""
-    if isinstance(exits, (str, int)) or not all(type(exit) is int for exit in exits):
+    if not isinstance(exits, Sequence) or not all(type(exit) is int for exit in exits):
         raise InputError(f"exits is {exits!r}: give a list of stage numbers, such as [0, 1, 3, 5]")
     if not exits or len(set(exits)) < len(exits) or not set(exits) <= set(range(LAST_STAGE + 1)):
         raise InputError(f"exits is {list(exits)}: give each stage number from 0 to {LAST_STAGE} at most once")

@@ -11,16 +11,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.architecture import FORMAT_VERSION, Architecture
+from speechbrain_dynsnet.model.architecture import FORMAT_VERSION, LAST_STAGE, Architecture
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 CONFIG, HYPERPARAMS, WEIGHTS, CARD = (
@@ -30,6 +30,7 @@ CONFIG, HYPERPARAMS, WEIGHTS, CARD = (
     "README.md",
 )
 BUNDLE_FILES = (CONFIG, HYPERPARAMS, WEIGHTS, CARD)
+_SIGNAL = ("sample_rate", "window", "hop", "bins", "power_floor")
 SHIPPED_BUNDLE = Path(__file__).parent.parent / "models" / "concat_joint_4"
 
 _HYPERPARAMS = """\
@@ -58,7 +59,7 @@ def save_bundle(
     network : DynamicNsNet2
         With any training-time affine already folded in.
     folder : str or Path
-        Created or replaced.
+        Created; a bundle or an empty folder of that name is replaced.
     training : mapping or None
         How the network was trained, in plain values, for `config.json`.
     card : str
@@ -68,8 +69,15 @@ def save_bundle(
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    InputError
+        When something else is at that place.
     """
     folder = Path(folder)
+    if folder.exists() and not _is_replaceable(folder):
+        raise InputError(f"{folder}: exists and is no model folder; give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     architecture = network.architecture.to_dict()
     config = {
@@ -85,10 +93,9 @@ def save_bundle(
         (fresh / CARD).write_text(card or _short_card(network.architecture), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(weights, fresh / WEIGHTS, metadata={"architecture": json.dumps(architecture)})
-        fresh.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(fresh, folder)
+        fresh.chmod(0o755)  # temporary folders, and safetensors' files, are for their owner alone
+        (fresh / WEIGHTS).chmod(0o644)
+        _put_in_place(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -129,7 +136,15 @@ def check_bundle(folder: str | Path) -> Architecture:
         raise InputError(
             f"{folder / CONFIG}: format version {version}, this package reads {FORMAT_VERSION}: update the package"
         )
-    return Architecture.from_dict(architecture)
+    try:
+        architecture = Architecture.from_dict(architecture)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from error
+    # What turns sound into features is the same for every model: it is constants, not arguments.
+    ours = Architecture("baseline", (LAST_STAGE,))
+    if difference := _describe_changes(architecture, ours, _SIGNAL):
+        raise InputError(f"{folder / CONFIG}: made for another signal path than this package has: {difference}")
+    return architecture
 
 
 def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
@@ -151,9 +166,16 @@ def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; fetch the model again")
     try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
         weights = load_file(path)
-    except (SafetensorError, OSError) as error:
+        architecture = json.loads(metadata["architecture"]) if "architecture" in metadata else None
+        stored = Architecture.from_dict(architecture) if architecture is not None else network.architecture
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file ({error}); fetch the model again") from error
+    # Weights of the same names and shapes can mean different networks: baseline and pretrain, for one.
+    if difference := _describe_changes(stored, network.architecture):
+        raise InputError(f"{path}: belongs to another network: {difference}")
     if difference := describe_difference(network, weights):
         raise InputError(f"{path}: does not fit a {network.architecture.family} network: {difference}")
     network.load_state_dict(weights)
@@ -177,6 +199,31 @@ def describe_difference(network: DynamicNsNet2, weights: Mapping[str, torch.Tens
         ),
     ]
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in differences if names)
+
+
+def _describe_changes(found: Architecture, expected: Architecture, names: Collection[str] = ()) -> str:
+    values, wanted = found.to_dict(), expected.to_dict()
+    return "; ".join(
+        f"{name} is {values[name]!r}, not {wanted[name]!r}" for name in names or values if values[name] != wanted[name]
+    )
+
+
+def _is_replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
+
+
+def _put_in_place(fresh: Path, folder: Path) -> None:
+    # A folder cannot be renamed onto a full one: the old one steps aside, and comes back if anything fails.
+    aside = fresh.with_name(f"{fresh.name}.old")
+    if folder.exists():
+        os.replace(folder, aside)
+    try:
+        os.replace(fresh, folder)
+    except BaseException:
+        if aside.exists():
+            os.replace(aside, folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _short_card(architecture: Architecture) -> str:

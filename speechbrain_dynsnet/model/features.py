@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dynsnet.audio.constants import HOP, WINDOW
+from speechbrain_dynsnet.audio.constants import HOP, POWER_FLOOR, WINDOW
 from speechbrain_dynsnet.model.network import DynamicNsNet2
-
-POWER_FLOOR = 1e-8
 
 
 def stft(waveform: Tensor) -> Tensor:

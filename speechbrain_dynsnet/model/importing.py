@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.architecture import LAST_STAGE, Architecture
@@ -35,25 +37,34 @@ def import_nsnet2(path: str | Path, fc1_activation: str = "none") -> DynamicNsNe
     Raises
     ------
     InputError
-        When the file is not such an archive, or an array is missing or of another shape.
+        When the file is not such an archive, or an array is missing, of another shape or not finite.
     """
     network = DynamicNsNet2(Architecture("baseline", (LAST_STAGE,), fc1_activation=fc1_activation))
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not an .npz archive of nsNet2 weights ({error})") from error
+    arrays = _read_arrays(path)
     state = {}
     for name, parameter in network.named_parameters():
         source = _source_name(name)
         if source not in arrays:
             raise InputError(f"{path}: the array {source} is missing; it has {sorted(arrays)}")
-        value = torch.from_numpy(arrays[source].astype(np.float32))
+        value = torch.from_numpy(arrays[source])
         if value.shape != parameter.shape:
             raise InputError(f"{path}: {source} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {source} holds values that are not finite")
         state[name] = value
     network.load_state_dict(state)
     return network.eval()
+
+
+def _read_arrays(path: str | Path) -> dict[str, NDArray[np.float32]]:
+    try:
+        if not zipfile.is_zipfile(path):  # numpy would take a lone .npy array, too
+            Path(path).open("rb").close()
+            raise ValueError("it is no archive")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name].astype(np.float32) for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not an .npz archive of nsNet2 weights ({error})") from error
 
 
 def _source_name(parameter: str) -> str:

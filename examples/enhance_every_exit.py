@@ -1,0 +1,111 @@
+"""Denoise a recording at every exit of a model: `make enhance [IN=my.wav]`.
+
+Writes a WAV an exit and one picture, and prints what each exit costs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import click
+import torch
+from tqdm import tqdm
+
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.files import Audio, check_output, read_audio, write_audio
+from speechbrain_dynsnet.audio.resample import resample
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.evaluation.complexity import exit_costs
+from speechbrain_dynsnet.evaluation.pictures import draw_exits
+from speechbrain_dynsnet.inference.enhance import EnhanceDynamic
+from speechbrain_dynsnet.model.features import log_power, stft
+from speechbrain_dynsnet.model.network import DynamicNsNet2
+
+_RUNS = 5  # timed passes over the recording, the median counts
+_PICTURE_S = 20  # seconds of the recording that the picture shows, at most
+
+
+@click.command()
+@click.option("--input", "source", type=Path, default=Path(__file__).parent / "noisy.flac", help="A recording.")
+@click.option("--output", "folder", type=Path, default=Path("enhanced"), help="The folder for the results.")
+def main(source: Path, folder: Path) -> None:
+    """Denoise a recording at every exit."""
+    try:
+        run(source, folder)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(source: Path, folder: Path) -> None:
+    """Enhance, draw, time, print."""
+    torch.set_num_threads(1)  # times of one core can be compared
+    enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+    network = enhancer.network
+    audio = read_audio(source)
+    outputs = {exit: folder / f"{source.stem}_exit{exit}.wav" for exit in enhancer.exits}
+    picture = folder / f"{source.stem}.png"
+    make_folder(folder)
+    for output in outputs.values():
+        check_output(output, source=source)
+    for exit, output in tqdm(outputs.items(), desc=f"{source.name}", unit="exit", leave=False):
+        write_audio(output, enhance_as_wav(enhancer, audio, exit))
+    mono = torch.from_numpy(resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE))
+    draw(network, mono[:, : _PICTURE_S * SAMPLE_RATE], picture, source.name)
+    times = time_exits(network, mono)
+    print(f"\n{source.name}: {mono.shape[-1] / SAMPLE_RATE:.1f} s, {network.architecture.family} model\n")
+    print("exit   MACs a second   of the deepest   of the baseline   ms a second of audio (one core)")
+    for cost in exit_costs(network):
+        print(
+            f"{cost.exit:4}   {cost.macs_per_second / 1e6:9.1f} M   {cost.share_of_deepest:13.1%}"
+            f"   {cost.share_of_baseline:14.1%}   {times[cost.exit]:10.2f}"
+        )
+    print(f"\nwritten: {', '.join(str(path) for path in [*outputs.values(), picture])}")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --output") from error
+
+
+def enhance_as_wav(enhancer: EnhanceDynamic, audio: Audio, exit: int) -> Audio:
+    """The recording at one exit, as WAV whatever it came as, so that any player opens it."""
+    enhanced = enhancer.enhance_audio(audio, exit)
+    return Audio(enhanced.samples, enhanced.rate)
+
+
+@torch.no_grad()
+def draw(network: DynamicNsNet2, mono: torch.Tensor, path: Path, title: str) -> None:
+    """The picture of one channel."""
+    spectrum = stft(mono)
+    masks, _ = network(log_power(spectrum), exit=network.exits)
+    draw_exits(
+        spectrum[0].numpy(),
+        {exit: mask[0].numpy() for exit, mask in zip(network.exits, masks, strict=True)},
+        path,
+        title,
+    )
+
+
+@torch.no_grad()
+def time_exits(network: DynamicNsNet2, mono: torch.Tensor) -> dict[int, float]:
+    """Milliseconds of network time for a second of audio, whole file at once, exits interleaved."""
+    features = log_power(stft(mono))
+    seconds = mono.shape[-1] / SAMPLE_RATE
+    times: dict[int, list[float]] = {exit: [] for exit in network.exits}
+    for _ in range(_RUNS):
+        for exit in network.exits:
+            start = time.perf_counter()
+            network(features, exit=exit)
+            times[exit].append((time.perf_counter() - start) * 1e3 / seconds)
+    return {exit: median(values) for exit, values in times.items()}
+
+
+if __name__ == "__main__":
+    main()

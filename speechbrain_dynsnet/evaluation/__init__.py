@@ -1,0 +1,1 @@
+"""Measuring: what each exit costs and what it gives."""

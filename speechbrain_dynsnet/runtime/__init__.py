@@ -1,0 +1,1 @@
+"""Running an exported model with numpy and onnxruntime, without torch."""
