@@ -20,7 +20,7 @@ SAYS = (
     ("slt", "Good morning. The meeting begins at nine, in the small room on the second floor."),
     ("rms", "I can hardly hear you, there is a fan running right beside my desk."),
 )
-SNR_DB = 5.0
+SNR_DB = 10.0
 LEVEL = 0.05  # RMS
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     seconds = len(speech) / SAMPLE_RATE
     rng = np.random.default_rng(5)
     fan, keys = (NOISES[kind](seconds, rng)[: len(speech)] for kind in ("fan", "clicks"))
-    noise = fan / fan.std() + 0.4 * keys / keys.std()
+    noise = fan / fan.std() + 0.25 * keys / keys.std()
     noisy = speech / active_rms(speech) + noise / noise.std() * 10 ** (-SNR_DB / 20)
     samples = (LEVEL * noisy / noisy.std()).astype(np.float32)[None]
     write_audio(Path(__file__).with_name("noisy.flac"), Audio(samples, SAMPLE_RATE, "FLAC", "PCM_16"))
