@@ -143,7 +143,8 @@ def _walk(folder: Path) -> list[Source]:
 
 
 def _group(path: Path, root: Path) -> str:
-    """The reader in a DNS-2020 name, else the folder that the file is in, else (flat) its own name."""
+    """The reader in a DNS-2020 name, else the first folder below the kind's, else (flat) its own name."""
     if reader := _READER.search(path.name):
         return reader[1]
-    return path.parent.name if path.parent != root else path.stem
+    below = path.relative_to(root).parts
+    return below[0] if len(below) > 1 else path.stem

@@ -10,6 +10,7 @@ from scipy.signal import fftconvolve, lfilter
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.store import Track, read_segment
+from speechbrain_dynsnet.errors import InputError
 
 _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS-2020
 _PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
@@ -53,8 +54,16 @@ class MixDistribution:
 
     def __post_init__(self) -> None:
         for name in ("snr_db", "level_dbfs"):
-            low, high = getattr(self, name)
-            object.__setattr__(self, name, (float(low), float(high)))
+            value = getattr(self, name)
+            if not isinstance(value, Sequence) or len(value) != 2 or not value[0] <= value[1]:
+                raise InputError(f"{name} is {value!r}: give a range, such as [-5, 25]")
+            object.__setattr__(self, name, (float(value[0]), float(value[1])))
+        for name in ("reverb_probability", "second_noise_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"{name} is {getattr(self, name)!r}: give a share from 0 to 1")
+        if not 0.0 <= self.tilt < 0.5:
+            # 1 + a1 z^-1 + a2 z^-2 is stable for every |a| < 1/2
+            raise InputError(f"tilt is {self.tilt!r}: give a number from 0 to below 0.5, such as 0.375")
 
 
 @dataclass(frozen=True)
@@ -187,13 +196,14 @@ def _pick(tracks: Sequence[Track], rng: np.random.Generator) -> Track:
 
 
 def _join(segments: Sequence[Segment]) -> np.ndarray:
-    pieces = [
-        np.zeros(segment.samples, np.float32)
+    # A short noise is repeated many times, and read once.
+    pieces = {
+        segment: np.zeros(segment.samples, np.float32)
         if segment.path is None
         else read_segment(segment.path, segment.start, segment.samples)
-        for segment in segments
-    ]
-    return np.concatenate(pieces).astype(np.float64)
+        for segment in set(segments)
+    }
+    return np.concatenate([pieces[segment] for segment in segments]).astype(np.float64)
 
 
 def _reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:

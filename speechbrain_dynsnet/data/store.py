@@ -58,7 +58,7 @@ def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[T
     Raises
     ------
     InputError
-        When not one of them can be read.
+        When not one of them can be read, or a decoded copy cannot be written.
     """
     sources = list(sources)
     folder = Path(decoded_folder)
@@ -94,11 +94,12 @@ def _open(source: Source, decoded_folder: Path) -> Track | InputError:
     status = source.path.stat()
     identity = f"{source.path.resolve()} {status.st_size} {status.st_mtime_ns}"
     decoded = decoded_folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.wav"
-    try:
-        if not decoded.exists():
-            _decode(source.path, decoded)
-    except InputError as error:
-        return error
+    if not decoded.exists():
+        try:
+            audio = read_audio(source.path)
+        except InputError as error:
+            return error
+        _write_decoded(audio, decoded)  # what goes wrong here, such as a full disk, is no fault of the file
     return Track(str(decoded), soundfile.info(str(decoded)).frames, source.group)
 
 
@@ -113,8 +114,7 @@ def _seekable_samples(path: Path) -> int:
         return int(file.frames) if len(file.read(1)) else 0
 
 
-def _decode(path: Path, decoded: Path) -> None:
-    audio = read_audio(path)
+def _write_decoded(audio: Audio, decoded: Path) -> None:
     subtype = "FLOAT" if audio.subtype in _FINE else "PCM_16"
     mono = resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE)
     write_audio(decoded, Audio(mono, SAMPLE_RATE, "WAV", subtype))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.architecture import Architecture
+from speechbrain_dynsnet.model.architecture import Architecture, check_exits
 from speechbrain_dynsnet.model.layers import LayerState
 from speechbrain_dynsnet.model.stages import Stage, make_stages
 
@@ -85,6 +85,8 @@ class DynamicNsNet2(nn.Module):
             For an exit that this network does not have.
         """
         wanted = (exit if exit is not None else self.exits[-1],) if not isinstance(exit, Sequence) else exit
+        if not wanted:
+            raise InputError(f"no exit asked for: choose some of {list(self.exits)}")
         for one in wanted:
             self.check_exit(one)
         if state is None:
@@ -147,11 +149,4 @@ def make_network(family: str, exits: Sequence[int], **sizes: Any) -> DynamicNsNe
     **sizes
         The other fields of `Architecture`.
     """
-    return DynamicNsNet2(Architecture(family=family, exits=tuple(check_list(exits)), **sizes))
-
-
-def check_list(exits: Sequence[int]) -> Sequence[int]:
-    """YAML hands over its own list type; a lone number gets a clear error."""
-    if isinstance(exits, (int, str)):
-        raise InputError(f"exits is {exits!r}: give a list of stage numbers, such as [0, 1, 3, 5]")
-    return list(exits)
+    return DynamicNsNet2(Architecture(family=family, exits=check_exits(exits), **sizes))

@@ -52,7 +52,7 @@ def joint(exits: Sequence[int], max_epochs: int = 400, exit_weights: Sequence[fl
     exit_weights : sequence of float or None
         alpha_i, one an exit; None is 1 each.
     """
-    exits = check_exits(list(exits))
+    exits = check_exits(exits)
     weights = tuple(exit_weights) if exit_weights is not None else (1.0,) * len(exits)
     if len(weights) != len(exits):
         raise ValueError(f"{len(weights)} exit weights for the {len(exits)} exits {list(exits)}")
@@ -71,7 +71,7 @@ def layerwise(exits: Sequence[int], max_epochs: int = 50, growing: bool = True) 
     growing : bool
         Whether the cap is `max_epochs * (stage + 1)`, as the paper has it for `split` and `concat`.
     """
-    exits = check_exits(list(exits))
+    exits = check_exits(exits)
     return [
         Phase((exit,), exits[:index], max_epochs * (exit + 1 if growing else 1), (1.0,))
         for index, exit in enumerate(exits)
