@@ -19,6 +19,8 @@ setup(
     name="speechbrain_dynsnet",
     version=re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1],
     description="Noise suppression with early exits: Dynamic nsNet2 for SpeechBrain",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",

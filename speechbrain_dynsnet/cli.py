@@ -70,9 +70,12 @@ def export(model: str | None, output: Path, exit: int | None) -> None:
     """Write a model (a folder or Hub id) as ONNX, to run where torch is not installed."""
     if output.suffix.lower() != ".onnx":
         raise InputError(f"{output}: give a file name that ends in .onnx")
-    from speechbrain_dynsnet.inference.sources import resolve_source
-    from speechbrain_dynsnet.model.bundle import load_bundle
-    from speechbrain_dynsnet.runtime.export import export_onnx
+    try:
+        from speechbrain_dynsnet.inference.sources import resolve_source
+        from speechbrain_dynsnet.model.bundle import load_bundle
+        from speechbrain_dynsnet.runtime.export import export_onnx
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: install the package with its [export] extra") from error
 
     export_onnx(load_bundle(resolve_source(model)), output, exit)
     click.echo(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")

@@ -158,3 +158,44 @@ def test_help_needs_no_heavy_import() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("set()\n")
     assert "enhance" in done.stdout
+
+
+def test_an_exported_file_enhances_as_the_model_does(folder: Path, known_bundle: Path) -> None:
+    run = CliRunner().invoke
+    exported = run(main, ["export", str(known_bundle), "-o", "half.onnx", "--exit", "1"])
+    assert exported.exit_code == 0, exported.output
+    for model, name in ((str(known_bundle), "torch.wav"), ("half.onnx", "onnx.wav")):
+        result = run(main, ["enhance", "a.wav", "-o", name, "--exit", "1", "--model", model])
+        assert result.exit_code == 0, result.output
+    ours, theirs = (read_audio(name).samples for name in ("onnx.wav", "torch.wav"))
+    np.testing.assert_allclose(ours, theirs, atol=2 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "model.bin"], "ends in .onnx"),
+        (["-o", "model.onnx", "--exit", "2"], "no exit 2: choose one of [0, 1, 3, 5]"),
+        (["-o", "missing/model.onnx"], "cannot be written"),
+    ],
+)
+def test_a_bad_export_is_one_line(folder: Path, known_bundle: Path, arguments: list[str], message: str) -> None:
+    before = listing(folder)
+    result = CliRunner().invoke(main, ["export", str(known_bundle), *arguments])
+    assert result.exit_code == 2 and message in result.stderr and result.stderr.count("\n") == 1
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("onnx", ["export", "-o", "model.onnx"], "[export] extra"),
+        ("torch", ["enhance", "a.wav", "-o", "clean.wav"], "give --model an .onnx file"),
+    ],
+)
+def test_what_is_not_installed_is_named(folder: Path, module: str, arguments: list[str], message: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from speechbrain_dynsnet.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 2
+    assert f"{module} is not installed" in result.stderr and message in result.stderr
+    assert "Traceback" not in result.stderr
