@@ -6,6 +6,7 @@ import speechbrain as sb
 from speechbrain.utils.distributed import ddp_init_group
 
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.training.progress import log_to_terminal
 from speechbrain_dynsnet.training.recipe import load_recipe
 from speechbrain_dynsnet.training.run import train
 
@@ -14,11 +15,15 @@ def main() -> None:
     """Parse, build, hand over."""
     yaml_path, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
     ddp_init_group(run_opts)
+    log_to_terminal()
     try:
         train(load_recipe(yaml_path, overrides), run_opts, yaml_path, overrides)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[T
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda source: _open(source, folder), sources)
-        tracks = list(tqdm(results, total=len(sources), desc="audio files", unit="file", leave=False))
+        tracks = list(tqdm(results, total=len(sources), desc="audio files", unit="file", leave=False, disable=None))
     failures = [result for result in tracks if isinstance(result, InputError)]
     if failures:
         named = "; ".join(map(str, failures[:_NAMED])) + ("; ..." if len(failures) > _NAMED else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,24 @@ from typing import Any
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
-from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
 from speechbrain_dynsnet.data.pairs import EpochSampler
+from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
-from speechbrain_dynsnet.training.checkpoints import AtomicCheckpointer
+from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
 from speechbrain_dynsnet.training.progress import Averages, EpochLog
 from speechbrain_dynsnet.training.schedules import make_schedule
 
 OptimizerClass = Callable[[Iterable[Tensor]], Optimizer]
+logger = get_logger(__name__)
 _STATUS_STEPS = 10  # the running losses of the exits are shown anew after so many steps
 
 
@@ -56,6 +60,10 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         The same from the command line; they win.
     """
 
+    # set by SpeechBrain
+    max_grad_norm: float
+    optimizer_step_limit: int | None
+
     def __init__(
         self,
         network: DynamicNsNet2,
@@ -77,12 +85,18 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.loss = loss
         self.affine = affine
         self.schedule_name = schedule
-        self.epochs = EpochCounterWithStopper(phase.max_epochs, patience, limit_warmup=0, direction="min")
+        self.patience = patience
+        self.epochs = EpochCounter(phase.max_epochs)
         self.log = EpochLog(folder) if if_main_process() else None
-        checkpointer = AtomicCheckpointer(folder, recoverables={"network": network, "epochs": self.epochs})
+        # The architecture comes first: it is checked before any weight is loaded.
+        recoverables = {"architecture": ArchitectureRecord(network.architecture), "network": network}
+        checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs})
         checkpointer.remove_unfinished()
         super().__init__({"network": network}, opt_class, options, run_opts, checkpointer)
-        self.steps_per_epoch = 0
+        if self.max_grad_norm < 0:
+            self.max_grad_norm = math.inf  # what SpeechBrain promises; its own code would flip the gradients
+        if self.optimizer_step_limit is not None:
+            self.optimizer_step_limit = int(self.optimizer_step_limit)  # the command line gives a string
 
     def train_phase(
         self,
@@ -106,11 +120,13 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         dict of str to float
             What the best checkpoint was saved with: its epoch and validation losses.
         """
-        self.steps_per_epoch = len(train)
+        self.batches = {sb.Stage.TRAIN: len(train), sb.Stage.VALID: len(valid)}
         self.train_sampler = sampler
         self.checkpointer.add_recoverable("dataloader", train)
-        self.fit(self.epochs, train, valid)
+        self.fit(self.epochs, train, valid, progressbar=False)  # the bar of on_stage_start shows every exit
         best = self.checkpointer.find_checkpoint(min_key="loss")
+        if best is None:
+            raise InputError("nothing was trained: leave --test_only out")
         self.network.load_state_dict(torch.load(best.paramfiles["network"], map_location=self.device))
         return {name: value for name, value in best.meta.items() if name not in ("unixtime", "end-of-epoch")}
 
@@ -118,9 +134,20 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         """An optimiser for what trains in this phase, and the learning-rate schedule."""
         self.optimizer = self.opt_class(p for p in self.network.parameters() if p.requires_grad)
         self.optimizers_dict = {"opt_class": self.optimizer}
-        self.schedule = make_schedule(self.schedule_name, self.optimizer, self.phase.max_epochs * self.steps_per_epoch)
+        steps_per_epoch = max(1, self.batches[sb.Stage.TRAIN] // self.grad_accumulation_factor)
+        self.schedule = make_schedule(self.schedule_name, self.optimizer, self.phase.max_epochs * steps_per_epoch)
         self.checkpointer.add_recoverable("optimizer", self.optimizer)
         self.checkpointer.add_recoverable("schedule", self.schedule.scheduler)
+
+    def on_fit_start(self) -> None:
+        """Recover the last checkpoint, and say where the phase goes on."""
+        super().on_fit_start()
+        self._stop_without_improvement()
+        if self.epochs.current >= self.epochs.limit:
+            logger.info("%s is finished, after epoch %d", self.phase.name, self.epochs.current)
+        elif self.epochs.current or self.step:
+            steps = f"after step {self.step} of {self.batches[sb.Stage.TRAIN]}"
+            logger.info("%s goes on in epoch %d, %s", self.phase.name, self.epochs.current + 1, steps)
 
     def compute_forward(self, batch: tuple[Tensor, Tensor], stage: sb.Stage) -> tuple[tuple[Tensor, ...], LossTerms]:
         """The masks of the exits in the loss, in one pass, and what the loss needs of the spectra."""
@@ -152,35 +179,85 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Count anew."""
         self.averages = Averages()
-        if stage == sb.Stage.TRAIN:
-            quiet = self.noprogressbar or not if_main_process()
-            self.status = tqdm(total=0, position=1, bar_format="{desc}", disable=quiet, leave=False)
+        self.bar = tqdm(
+            desc=f"{self.phase.name} epoch {epoch} {stage.name.lower()}",
+            total=self.batches[stage],
+            initial=self.step,
+            dynamic_ncols=True,
+            leave=False,
+            disable=True if self.noprogressbar or not if_main_process() else None,  # None: only on a terminal
+        )
 
     def on_fit_batch_end(self, batch: tuple[Tensor, Tensor], outputs: Any, loss: Tensor, should_step: bool) -> None:
-        """Move the schedule; show the losses of the exits beside the progress bar."""
+        """Move the schedule; show the losses of the exits in the progress bar."""
         if should_step:
             self.schedule.after_step()
-        if self.step % _STATUS_STEPS == 0:
-            self.status.set_description_str(_line(self.averages.local()))
+        if self.step % _STATUS_STEPS == 1:
+            self.bar.set_postfix_str(_line(self.averages.local()), refresh=False)
+        self.bar.update()
+
+    def evaluate_batch(self, batch: tuple[Tensor, Tensor], stage: sb.Stage) -> Tensor:
+        """As the base class, and move the progress bar."""
+        loss: Tensor = super().evaluate_batch(batch, stage)
+        self.bar.update()
+        return loss
+
+    def check_loss_isfinite(self, loss: Tensor) -> None:
+        """Leave out a batch whose loss is not finite; when there are too many of them in an epoch, stop."""
+        if not torch.isfinite(loss):
+            self.nonfinite_count += 1
+            if self.nonfinite_count > self.nonfinite_patience:
+                raise self._diverged(f"{self.nonfinite_count} training batches")
+
+    def check_gradients(self) -> None:
+        """Skip the step when a gradient is not finite."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            logger.warning("step %d of epoch %d skipped: a gradient is not finite", self.step, self.epochs.current)
+            self.optimizer.zero_grad()
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """After training, remember the losses; after validation, decide, log, and save the best and the last."""
-        means = self.averages.over_ranks()
+        self.bar.close()
         if stage == sb.Stage.TRAIN:
-            self.status.close()
-            self.train_loss = means["loss"]
+            # The Brain's own average: it is saved in the middle of an epoch, and leaves out losses that are not finite.
+            average = Averages()
+            average.add({"loss": torch.tensor(stage_loss, device=self.device)})
+            self.train_loss = average.over_ranks()["loss"]
             return
+        means = self.averages.over_ranks()
+        if not math.isfinite(means["loss"]):
+            raise self._diverged("the validation loss")
         rate = self.optimizer.param_groups[0]["lr"]
         self.schedule.after_epoch(means["loss"])
-        self.epochs.update_metric(means["loss"])
         if self.log is not None:
             self.log.write(int(epoch or 0), {"lr": rate, "train_loss": self.train_loss} | means)
-            tqdm.write(
-                f"{self.phase.name} epoch {epoch}/{self.phase.max_epochs}  lr {rate:.2g}  "
-                f"train {self.train_loss:.4f}  valid {_line(means)}"
-            )
+        logger.info(
+            f"{self.phase.name} epoch {epoch}/{self.phase.max_epochs}  lr {rate:.2g}  "
+            f"train {self.train_loss:.4f}  valid {_line(means)}"
+        )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": int(epoch or 0)} | means, importance_keys=[], min_keys=["loss"]
+        )
+        self._stop_without_improvement()
+
+    def _stop_without_improvement(self) -> None:
+        """End the phase when its best epoch is too long ago.
+
+        Read from the checkpoints, which always keep the best: a run that was stopped decides as one that was not.
+        (SpeechBrain's EpochCounterWithStopper forgets its state: only its parent has checkpoint hooks.)
+        """
+        best = self.checkpointer.find_checkpoint(min_key="loss")
+        if best is not None and self.epochs.current - best.meta["epoch"] >= self.patience:
+            self.epochs.limit = self.epochs.current
+
+    def _diverged(self, what: str) -> InputError:
+        self.bar.close()
+        best = self.checkpointer.find_checkpoint(min_key="loss")
+        kept = f"; the best epoch is kept in {best.path}" if best is not None else ""
+        return InputError(
+            f"{self.phase.name} diverged in epoch {self.epochs.current}: {what} not finite; "
+            f"train with a lower --lr into another --output_folder{kept}"
         )
 
 

@@ -8,19 +8,61 @@ complete; one that was damaged since is skipped, and named.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pathlib
 import shutil
 import zlib
 from typing import Any
 
-from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpoint, Checkpointer
+from speechbrain.utils.checkpoints import (
+    CKPT_PREFIX,
+    Checkpoint,
+    Checkpointer,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.logger import get_logger
 
-logger = logging.getLogger(__name__)
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.architecture import Architecture
+
+logger = get_logger(__name__)
 _UNFINISHED = "unfinished-"
 _CHECKSUMS = "CHECKSUMS.json"
+
+
+@register_checkpoint_hooks
+class ArchitectureRecord:
+    """Puts the architecture into each checkpoint, and refuses to load one of another architecture.
+
+    Arguments
+    ---------
+    architecture : Architecture
+        Of the network that is trained.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._fields = architecture.to_dict()
+
+    @mark_as_saver  # type: ignore[untyped-decorator]
+    def save(self, path: pathlib.Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(self._fields), encoding="utf-8")
+
+    @mark_as_loader  # type: ignore[untyped-decorator]
+    def check(self, path: pathlib.Path, end_of_epoch: bool) -> None:
+        """Compare; raises InputError naming what differs."""
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(set(kept) | set(self._fields))
+        different = [
+            f"{name} {kept.get(name)!r}, not {self._fields.get(name)!r}"
+            for name in names
+            if kept.get(name) != self._fields.get(name)
+        ]
+        if different:
+            raise InputError(f"{path.parent}: a checkpoint of another architecture ({'; '.join(different)})")
 
 
 class AtomicCheckpointer(Checkpointer):  # type: ignore[misc]

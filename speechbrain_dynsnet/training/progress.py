@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 from torch import Tensor, distributed
 from torch.utils.tensorboard import SummaryWriter
+
+_PACKAGE = __name__.split(".")[0]
+
+
+def log_to_terminal() -> None:
+    """Show this package's messages on stdout and everybody's warnings on stderr, from the main process only.
+
+    SpeechBrain's own notes (each checkpoint written or deleted, each option) go to `log.txt` alone.
+    """
+    said, warned = TqdmCompatibleStreamHandler(sys.stdout), TqdmCompatibleStreamHandler(sys.stderr)
+    said.addFilter(lambda record: record.levelno < logging.WARNING and record.name.startswith(_PACKAGE))
+    warned.setLevel(logging.WARNING)
+    warned.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    level = logging.INFO if if_main_process() else logging.ERROR
+    # force: an import may have set up logging of its own
+    logging.basicConfig(level=level, format="%(message)s", handlers=[said, warned], force=True)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append every message of the main process to a file, with its time."""
+    if not if_main_process():
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small text file that is never half there: under another name first, then renamed."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(text, encoding="utf-8", newline="")
+    os.replace(fresh, path)
 
 
 class Averages:
@@ -55,13 +102,17 @@ class EpochLog:
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Append one epoch."""
-        fresh = not self._path.exists()
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["epoch", *values])
-            writer.writerow([epoch, *(f"{value:.6g}" for value in values.values())])
+        """Add one epoch, in place of what a run that was stopped wrote of it or of later ones."""
+        before: list[list[str]] = []
+        if self._path.exists():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                before = [row for row in list(csv.reader(file))[1:] if int(row[0]) < epoch]
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(["epoch", *values])
+        writer.writerows(before)
+        writer.writerow([epoch, *(f"{value:.6g}" for value in values.values())])
+        write_whole(self._path, table.getvalue())
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()

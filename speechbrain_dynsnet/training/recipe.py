@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from speechbrain_dynsnet.data.mixing import MixDistribution
@@ -17,6 +19,27 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.training.brain import OptimizerClass
 from speechbrain_dynsnet.training.losses import MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
+from speechbrain_dynsnet.training.schedules import SCHEDULES
+
+_AT_LEAST = {  # whole numbers
+    "seed": 0,
+    "batch_size": 1,
+    "clips_per_epoch": 1,
+    "valid_clips": 1,
+    "max_epochs": 1,
+    "trial_epochs": 1,
+    "patience": 1,
+    "num_workers": 0,
+}
+_POSITIVE = ("clip_s", "lr", "feature_scale")
+PATHS = ("data_folder", "results_folder", "output_folder", "baseline")
+_BUILT = {
+    "network": DynamicNsNet2,
+    "phases": list,
+    "loss": MultiExitLoss,
+    "mixing": MixDistribution,
+    "options": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -72,17 +95,15 @@ def load_recipe(path: str | Path, overrides: str = "") -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such recipe; choose a file of hparams/, such as hparams/concat_joint.yaml")
+    _read_mapping(path.read_bytes(), str(path))
+    changes = _read_mapping(overrides.encode(), "the command line") if overrides.strip() else {}
     try:
         with path.open(encoding="utf-8") as file:
-            hparams = load_hyperpyyaml(file, overrides, overrides_must_match=False)
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+            hparams = load_hyperpyyaml(file, changes, overrides_must_match=False)
     except InputError:
         raise
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        raise InputError(f"{path}: {' '.join(str(part) for part in error.args)}") from error
-    if not isinstance(hparams, dict):
-        raise InputError(f"{path}: not a recipe; it must map keys to values")
+    except (YAMLError, ValueError, TypeError, ImportError, OSError) as error:
+        raise InputError(f"{path}: {_one_line(error)}") from error
     known = {field.name for field in fields(Recipe)}
     for key in hparams:
         if key not in known:
@@ -92,15 +113,56 @@ def load_recipe(path: str | Path, overrides: str = "") -> Recipe:
     needed = {field.name for field in fields(Recipe) if field.default is MISSING}
     if missing := sorted(needed - set(hparams)):
         raise InputError(f"{path}: missing {', '.join(missing)}")
+    # A folder named 2024 is a number to YAML.
+    hparams |= {key: str(hparams[key]) for key in PATHS if hparams.get(key) is not None}
     recipe = Recipe(**hparams)
-    for key in (
-        "batch_size",
-        "clips_per_epoch",
-        "valid_clips",
-        "max_epochs",
-        "trial_epochs",
-        "patience",
-    ):
-        if (value := getattr(recipe, key)) is None or not isinstance(value, int) or value < 1:
-            raise InputError(f"{path}: {key} is {value!r}: give a whole number of at least 1")
+    if problem := _problem(recipe):
+        raise InputError(f"{path}: {problem}")
     return recipe
+
+
+def _read_mapping(text: bytes, name: str) -> dict[str, Any]:
+    """Parse YAML without building what it declares; `name` says where the text comes from."""
+    try:
+        values = YAML().load(text)
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{name}: not valid YAML ({_one_line(error)})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{name}: not a recipe; it must map keys to values")
+    return values
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _problem(recipe: Recipe) -> str:
+    """What keeps a recipe from being trained, in one line; empty when nothing does."""
+    for key, least in _AT_LEAST.items():
+        value = getattr(recipe, key)
+        if type(value) is not int or value < least:
+            return f"{key} is {value!r}: give a whole number of at least {least}"
+    for key in _POSITIVE:
+        value = getattr(recipe, key)
+        if type(value) not in (int, float) or not 0.0 < value < math.inf:
+            return f"{key} is {value!r}: give a number above 0"
+    if type(recipe.feature_shift) not in (int, float):
+        return f"feature_shift is {recipe.feature_shift!r}: give a number"
+    for key, kind in _BUILT.items():
+        if not isinstance(value := getattr(recipe, key), kind):
+            return f"{key} is {value!r}: it is declared in the file, not given as a value"
+    if not callable(recipe.opt_class):
+        return f"opt_class is {recipe.opt_class!r}: it is declared in the file, not given as a value"
+    if recipe.schedule not in SCHEDULES:
+        return f"schedule is {recipe.schedule!r}: choose one of {', '.join(SCHEDULES)}"
+    schemes = {
+        "joint": all(phase.exits == recipe.network.exits for phase in recipe.phases),
+        "layerwise": all(len(phase.exits) == 1 for phase in recipe.phases),
+    }
+    if recipe.scheme not in schemes:
+        return f"scheme is {recipe.scheme!r}: choose one of {', '.join(schemes)}"
+    if not schemes[recipe.scheme]:
+        return f"its phases are not {recipe.scheme}: choose hparams/{recipe.family}_{recipe.scheme}.yaml"
+    if recipe.baseline is not None and recipe.family != "pretrain":
+        return f"--baseline is for the pretrain family, not for {recipe.family}: leave it out"
+    return ""

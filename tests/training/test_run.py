@@ -1,0 +1,188 @@
+"""A whole run: what its folder holds, whose it is, and what `pretrain` starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
+from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
+from speechbrain_dynsnet.training.brain import DynBrain
+from speechbrain_dynsnet.training.recipe import load_recipe
+from speechbrain_dynsnet.training.run import train
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def finished(train_small: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a finished run of concat_joint."""
+    results = tmp_path_factory.mktemp("results")
+    train_small(results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    return save_bundle(make_network("baseline", [5]), tmp_path_factory.mktemp("models") / "baseline")
+
+
+def test_the_folder_holds_what_repeats_the_run(finished: Path, small_set: Path, tmp_path: Path) -> None:
+    folder = finished / "concat_joint_01"
+    assert json.loads((folder / "settings.json").read_text())["clips_per_epoch"] == 16
+    assert "torch==" in (folder / "env.log").read_text()
+    assert "exits_0_1 epoch 2/2" in (folder / "log.txt").read_text()
+    assert {path.name for path in folder.iterdir()} == {
+        *("bundle", "env.log", "hyperparams.yaml", "log.txt", "phase_0_exits_0_1", "settings.json")
+    }
+    again = folder / "hyperparams.yaml"  # every override resolved: it needs nothing else
+    overrides = f"output_folder: {tmp_path / 'again'}"
+    bundle = train(load_recipe(again, overrides), {"device": "cpu", "noprogressbar": True}, again, overrides)
+    expected, weights = (load_file(path / "model.safetensors") for path in (folder / "bundle", bundle))
+    assert all(expected[name].equal(weights[name]) for name in expected)
+
+
+def test_the_bundle_tells_how_it_was_trained_and_nothing_of_this_machine(finished: Path, small_set: Path) -> None:
+    bundle = finished / "concat_joint_01" / "bundle"
+    config = json.loads((bundle / "config.json").read_text())
+    assert config["training"]["processes"] == 1 and config["training"]["phases"][0]["exits"] == [0, 1]
+    for file in ("config.json", "hyperparams.yaml", "README.md"):
+        assert str(small_set.parent) not in (bundle / file).read_text()
+
+
+def test_every_epoch_is_logged_with_the_loss_of_every_exit(finished: Path) -> None:
+    (log,) = finished.rglob("log.csv")
+    assert log.read_text().splitlines()[0] == "epoch,lr,train_loss,loss,exit_0,exit_1,ones"
+    assert len(log.read_text().splitlines()) == 3
+    assert list((log.parent / "tensorboard").glob("events.*"))
+
+
+def test_a_finished_run_says_so_and_does_not_train(
+    finished: Path, train_small: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(DynBrain, "train_phase", lambda *_: pytest.fail("trained again"))
+    assert train_small(finished, data_folder="gone").name == "bundle"
+    assert "this run is finished: its model is in" in caplog.text
+
+
+def test_another_recipe_into_the_same_folder_is_refused_with_what_differs(finished: Path, train_small: Train) -> None:
+    with pytest.raises(InputError, match=r"holds another run \(batch_size 4 -> 8; lr 0.001 -> 0.01\)"):
+        train_small(finished, lr=0.01, batch_size=8)
+
+
+def test_what_does_not_matter_to_the_result_may_change(finished: Path, train_small: Train) -> None:
+    assert train_small(finished, num_workers=1, trial_epochs=7).is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(train_small: Train, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: not writable .*--output_folder"):
+        train_small(tmp_path, output_folder=str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["pretrain_joint", "pretrain_layerwise"])
+def test_pretrain_starts_from_the_baseline(
+    name: str, baseline: Path, train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = -10.0 + 5.0 * torch.randn(2, 20, 257, generator=torch.Generator().manual_seed(0))
+    masks = []
+
+    class Enough(Exception):
+        pass
+
+    def before_any_step(self: DynBrain, *_: object) -> None:
+        with torch.no_grad():
+            masks.append(self.network(0.25 * (features + 8.0), exit=5)[0])
+        raise Enough
+
+    monkeypatch.setattr(DynBrain, "train_phase", before_any_step)
+    with pytest.raises(Enough):
+        train_small(tmp_path, name, exits=[0, 1, 3, 5], baseline=str(baseline))
+    with torch.no_grad():
+        expected, _ = load_bundle(baseline)(features)
+    torch.testing.assert_close(masks[0], expected, atol=1e-5, rtol=0)
+
+
+def test_pretrain_that_is_cut_short_starts_from_what_there_is_of_the_baseline(
+    baseline: Path, train_small: Train, tmp_path: Path
+) -> None:
+    assert load_bundle(train_small(tmp_path, "pretrain_joint", baseline=str(baseline), max_epochs=1)).exits == (0, 1)
+
+
+def test_pretrain_without_a_baseline_says_so(
+    train_small: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_small(tmp_path, "pretrain_joint", max_epochs=1)
+    assert "no --baseline: the pretrain family starts from random weights" in caplog.text
+
+
+def other_family(folder: Path) -> DynamicNsNet2:
+    return make_network("concat", [0, 1])
+
+
+def other_activation(folder: Path) -> DynamicNsNet2:
+    return make_network("baseline", [5], fc1_activation="none")
+
+
+def other_size(folder: Path) -> DynamicNsNet2:
+    return make_network("baseline", [5], hidden_size=300)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (other_family, "holds a concat model; give a bundle of the baseline family"),
+        (other_activation, "has fc1_activation none, this network relu"),
+        (other_size, "does not fit this pretrain network: of another shape: stages.0"),
+        (None, "no such folder"),
+    ],
+)
+def test_a_baseline_that_does_not_serve_is_one_line_and_leaves_no_run(
+    make: Callable[[Path], DynamicNsNet2] | None, message: str, train_small: Train, tmp_path: Path
+) -> None:
+    if make:
+        save_bundle(make(tmp_path), tmp_path / "model")
+    with pytest.raises(InputError, match=message) as error:
+        train_small(tmp_path / "results", "pretrain_joint", baseline=str(tmp_path / "model"))
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "results").glob("pretrain*"))
+
+
+def test_a_baseline_is_for_pretrain_only(train_small: Train, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--baseline is for the pretrain family, not for concat"):
+        train_small(tmp_path, "concat_joint", baseline="anything")
+
+
+def test_a_small_trial_run_is_capped_and_named(
+    train_small: Train, small_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make = "speechbrain_dynsnet.training.run.make_trial_set"
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(make, lambda folder: folder.symlink_to(small_set))
+        bundle = train_small(tmp_path, data_folder=None, trial_epochs=1, max_epochs=9)
+    assert bundle.parent.name == "trial_concat_joint_01"
+    assert "no --data_folder: a trial run on the generated set" in caplog.text
+    assert len((bundle.parent / "phase_0_exits_0_1" / "log.csv").read_text().splitlines()) == 2
+
+
+def test_a_debug_run_leaves_no_model_that_looks_finished(
+    train_small: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = train_small(tmp_path, run_opts={"debug": True})
+    assert not bundle.exists()
+    assert "this was a debug run of a few batches: no model is kept" in caplog.text
+    assert train_small(tmp_path).is_dir()
+
+
+def test_speechbrains_options_that_need_care(train_small: Train, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing was trained: leave --test_only out"):
+        train_small(tmp_path, run_opts={"test_only": True})
+    bundle = train_small(tmp_path, run_opts={"optimizer_step_limit": "2"})  # as the command line gives it
+    assert len((bundle.parent / "phase_0_exits_0_1" / "log.csv").read_text().splitlines()) == 2
