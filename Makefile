@@ -11,6 +11,8 @@ EXTRAS := evaluation,export,dev
 
 # The file name reaches the shell in its environment, so that spaces, quotes and dollars survive.
 export INPUT_FILE := $(value IN)
+OUT ?= enhanced
+export OUTPUT_FOLDER := $(value OUT)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup enhance test test-all lint clean
@@ -20,8 +22,8 @@ help:  ## list the commands
 
 setup: $(READY)  ## set up the virtual environment, if it is not
 
-enhance: $(READY)  ## denoise a recording at every exit, into enhanced/ (IN=my.wav: this one)
-	@$(PY) examples/enhance_every_exit.py $(if $(INPUT_FILE),--input "$$INPUT_FILE") --output enhanced
+enhance: $(READY)  ## denoise a recording at every exit, into enhanced/ (IN=my.wav: this one, OUT=folder: there)
+	@$(PY) examples/enhance_every_exit.py $(if $(INPUT_FILE),--input "$$INPUT_FILE") --output "$$OUTPUT_FOLDER"
 
 test: lint  ## the fast tests
 	$(PY) -m pytest

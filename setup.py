@@ -12,7 +12,7 @@ EXTRAS = {
     # speechmos carries DNSMOS's own models in its wheel, and needs librosa without saying so
     "evaluation": ["speechmos", "librosa", "pystoi", "matplotlib"],
     "export": ["onnx"],
-    "dev": ["pytest", "hypothesis", "ruff", "mypy"],
+    "dev": ["pytest", "ruff", "mypy"],
 }
 
 setup(

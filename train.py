@@ -5,7 +5,7 @@ import sys
 import speechbrain as sb
 from speechbrain.utils.distributed import ddp_init_group
 
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.errors import one_line_errors
 from speechbrain_dynsnet.training.progress import log_to_terminal
 from speechbrain_dynsnet.training.recipe import load_recipe
 from speechbrain_dynsnet.training.run import train
@@ -17,10 +17,8 @@ def main() -> None:
     ddp_init_group(run_opts)
     log_to_terminal()
     try:
-        train(load_recipe(yaml_path, overrides), run_opts, yaml_path, overrides)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        with one_line_errors():
+            train(load_recipe(yaml_path, overrides), run_opts, yaml_path, overrides)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

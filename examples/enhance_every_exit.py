@@ -5,7 +5,6 @@ Writes a WAV an exit and one picture, and prints what each exit costs.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio, check_output, read_audio, write_audio
 from speechbrain_dynsnet.audio.resample import resample
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.errors import one_line_errors
 from speechbrain_dynsnet.evaluation.complexity import exit_costs
 from speechbrain_dynsnet.evaluation.pictures import draw_exits
 from speechbrain_dynsnet.inference.enhance import EnhanceDynamic
@@ -25,6 +24,7 @@ from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 _RUNS = 5  # timed passes over the recording, the median counts
+_TIMED_S = 20  # of the recording, at most
 _PICTURE_S = 20  # seconds of the recording that the picture shows, at most
 
 
@@ -33,11 +33,8 @@ _PICTURE_S = 20  # seconds of the recording that the picture shows, at most
 @click.option("--output", "folder", type=Path, default=Path("enhanced"), help="The folder for the results.")
 def main(source: Path, folder: Path) -> None:
     """Denoise a recording at every exit."""
-    try:
+    with one_line_errors():
         run(source, folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def run(source: Path, folder: Path) -> None:
@@ -48,14 +45,14 @@ def run(source: Path, folder: Path) -> None:
     audio = read_audio(source)
     outputs = {exit: folder / f"{source.stem}_exit{exit}.wav" for exit in enhancer.exits}
     picture = folder / f"{source.stem}.png"
-    make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for output in outputs.values():
         check_output(output, source=source)
     for exit, output in tqdm(outputs.items(), desc=f"{source.name}", unit="exit", leave=False):
         write_audio(output, enhance_as_wav(enhancer, audio, exit))
     mono = torch.from_numpy(resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE))
     draw(network, mono[:, : _PICTURE_S * SAMPLE_RATE], picture, source.name)
-    times = time_exits(network, mono)
+    times = time_exits(network, mono[:, : _TIMED_S * SAMPLE_RATE])
     print(f"\n{source.name}: {mono.shape[-1] / SAMPLE_RATE:.1f} s, {network.architecture.family} model\n")
     print("exit   MACs a second   of the deepest   of the baseline   ms a second of audio (one core)")
     for cost in exit_costs(network):
@@ -64,14 +61,6 @@ def run(source: Path, folder: Path) -> None:
             f"   {cost.share_of_baseline:14.1%}   {times[cost.exit]:10.2f}"
         )
     print(f"\nwritten: {', '.join(str(path) for path in [*outputs.values(), picture])}")
-
-
-def make_folder(folder: Path) -> None:
-    """Make the output folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --output") from error
 
 
 def enhance_as_wav(enhancer: EnhanceDynamic, audio: Audio, exit: int) -> Audio:

@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.errors import InputError, one_line, one_line_errors
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.inference import EnhanceDynamic
     from speechbrain_dynsnet.runtime.enhancer import Enhancer
 
 
-class _OneLineError(click.ClickException):
-    exit_code = 2
-
-
 class _InputErrorGroup(click.Group):
-    """Ends every command's InputError as one line on stderr and exit code 2."""
+    """Ends every command's errors as one line on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with one_line_errors():
             return super().invoke(ctx)
-        except InputError as error:
-            raise _OneLineError(_one_line(error)) from error
 
 
 @click.group(cls=_InputErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,7 +100,7 @@ def _enhance_all(enhancer: EnhanceDynamic | Enhancer, pairs: list[tuple[Path, Pa
         except InputError as error:
             failures += 1
             with tqdm.external_write_mode():
-                click.echo(f"Error: {_one_line(error)}", err=True)
+                click.echo(f"Error: {one_line(error)}", err=True)
     if failures:
         raise InputError(f"{failures} of {len(pairs)} files were not enhanced, for the reasons above")
 
@@ -126,6 +120,7 @@ def _enhance_one(enhancer: EnhanceDynamic | Enhancer, source: Path, target: Path
 def _plan(inputs: tuple[str, ...], output: str) -> list[tuple[Path, Path]]:
     """(input, output) of every file; InputError when one would replace an input or a result."""
     from speechbrain_dynsnet.audio.files import check_output
+    from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS
 
     sources = _expand(inputs)
     target = Path(output)
@@ -133,16 +128,18 @@ def _plan(inputs: tuple[str, ...], output: str) -> list[tuple[Path, Path]]:
     if not to_folder:
         check_output(target, source=sources[0])
         return [(sources[0], target)]
+    if target.suffix.lower() in AUDIO_EXTENSIONS and not target.is_dir() and not _ends_as_folder(output):
+        raise InputError(f"{output}: is the name of a file, and there are several inputs; end it in / for a folder")
     ground = next(path for path in (target, *target.parents) if path.exists())
     if not (ground.is_dir() and os.access(ground, os.W_OK | os.X_OK)):
         raise InputError(f"{output}: {ground} is no writable folder; choose another output")
-    originals = {source.resolve() for source in sources}
+    originals = {os.path.realpath(source) for source in sources}
     by_result: dict[Path, Path] = {}
     for source in sources:
         result = target / _result_name(source)
         if result in by_result:
             raise InputError(f"{by_result[result]} and {source} would both become {result}; enhance them apart")
-        if result.resolve() in originals:
+        if os.path.realpath(result) in originals:
             raise InputError(f"{result}: is an input; give another folder, so that it stays")
         by_result[result] = source
     return [(source, result) for result, source in by_result.items()]
@@ -164,7 +161,7 @@ def _expand(inputs: tuple[str, ...]) -> list[Path]:
             if not found:
                 raise InputError(f"{path}: no audio files in this folder ({' '.join(AUDIO_EXTENSIONS)})")
         for file in found:
-            files.setdefault(file.resolve(), file)
+            files.setdefault(Path(os.path.realpath(file)), file)
     return list(files.values())
 
 
@@ -179,5 +176,5 @@ def _ends_as_folder(output: str) -> bool:
     return output.endswith(tuple(filter(None, (os.sep, os.altsep))))
 
 
-def _one_line(error: InputError) -> str:
-    return " ".join(str(error).split())
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,31 @@
-"""The one error for bad input."""
+"""The one error for bad input, and how a command ends with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
     """Bad input of the user's: the message is one line that says what is wrong and what to do."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line on stderr and exit code 2, for bad input.
+
+    What the system refuses (a permission, a name that is too long) and nobody foresaw counts as bad input too.
+    """
+    try:
+        yield
+    except (InputError, OSError) as error:
+        print(f"Error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error, without line breaks."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; check its name and permissions"
+    return " ".join(str(error).split())

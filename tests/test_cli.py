@@ -100,7 +100,8 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path, enhance: Enhance) -
         (["a.wav", "-o", "a.wav"], "is the input itself"),
         (["a.wav", "-o", "."], "is an input"),
         (["a.wav", "b.flac", "-o", "."], "is an input"),
-        (["a.wav", "b.flac", "-o", "text.wav"], "text.wav is no writable folder"),
+        (["a.wav", "b.flac", "-o", "text.wav"], "text.wav: is the name of a file"),
+        (["a.wav", "b.flac", "-o", "out.wav"], "out.wav: is the name of a file"),
         (["a.wav", "b.flac", "-o", "text.wav/out"], "text.wav is no writable folder"),
         (["a.wav", "-o", "out"], "without an extension"),
         (["a.wav", "-o", "out.txt"], r"cannot write .txt"),
@@ -126,7 +127,7 @@ def test_bad_input_is_one_line_and_nothing_written(
     assert result.stderr.count("\n") == 1
     assert isinstance(result.exception, SystemExit)
     assert listing(folder) == before
-    assert not Path("out").exists()
+    assert not Path("out").exists() and not Path("out.wav").exists()
 
 
 def test_two_results_of_one_name_are_refused(folder: Path, enhance: Enhance) -> None:
@@ -134,7 +135,7 @@ def test_two_results_of_one_name_are_refused(folder: Path, enhance: Enhance) -> 
     result = enhance("a.wav", "nothing/a.wav", "-o", "out")
     assert result.exit_code == 2
     assert "a.wav and nothing/a.wav would both become out/a.wav" in result.stderr
-    assert not Path("out").exists()
+    assert not Path("out").exists() and not Path("out.wav").exists()
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

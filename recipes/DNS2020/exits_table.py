@@ -21,9 +21,10 @@ from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import read_corpus
 from speechbrain_dynsnet.data.mixing import MixDistribution
 from speechbrain_dynsnet.data.pairs import PairDataset, open_corpus
+from speechbrain_dynsnet.errors import InputError, one_line_errors
 from speechbrain_dynsnet.evaluation.complexity import exit_costs
 from speechbrain_dynsnet.model.bundle import SHIPPED_BUNDLE, load_bundle
-from speechbrain_dynsnet.model.features import istft, log_power, stft
+from speechbrain_dynsnet.model.enhance import enhance
 from speechbrain_dynsnet.model.importing import import_nsnet2
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
@@ -45,6 +46,16 @@ def main(
     data_folder: Path, split: str, model: Path, clips: int, seed: int, decoded: Path, jobs: int, output: Path | None
 ) -> None:
     """Mix, enhance at every exit, score, print the table."""
+    with one_line_errors():
+        run(data_folder, split, model, clips, seed, decoded, jobs, output)
+
+
+def run(
+    data_folder: Path, split: str, model: Path, clips: int, seed: int, decoded: Path, jobs: int, output: Path | None
+) -> None:
+    """The same, with errors as they come."""
+    if output is not None and not output.parent.is_dir():
+        raise InputError(f"{output}: the folder {output.parent} does not exist; create it first")
     network = import_nsnet2(model) if model.suffix == ".npz" else load_bundle(model)
     corpus = read_corpus(data_folder, splits=(split,))[split]
     pairs = PairDataset(open_corpus(corpus, decoded), DISTRIBUTION, clip_s=10.0, seed=seed)
@@ -64,10 +75,8 @@ def main(
 @torch.no_grad()
 def versions(network: DynamicNsNet2, noisy: torch.Tensor, clean: torch.Tensor) -> list[tuple[Signal, Signal]]:
     """(clean, signal) for the noisy signal and each exit's output."""
-    spectrum = stft(noisy[None])
-    masks, _ = network(log_power(spectrum), exit=network.exits)
-    enhanced = [istft(spectrum * mask, noisy.shape[-1])[0].numpy() for mask in masks]
-    return [(clean.numpy(), signal) for signal in [noisy.numpy(), *enhanced]]
+    signals = [noisy, *(enhanced[0] for enhanced in enhance(network, noisy[None], network.exits))]
+    return [(clean.numpy(), signal.numpy()) for signal in signals]
 
 
 def score(clean: Signal, signal: Signal) -> tuple[float, float, float]:

@@ -18,7 +18,7 @@ from speechbrain_dynsnet.errors import InputError
 # Frames a call: libsndfile's Vorbis encoder puts a call on the stack, and a long one overflows it.
 _BLOCK = 65536
 # Full scale: 1, or 2^31 in unscaled integers. Far above, the spectral power overflows float32.
-_LARGEST_SAMPLE = 2.0**31
+LARGEST_SAMPLE = 2.0**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +61,8 @@ def read_audio(path: str | Path, start: int = 0, frames: int | None = None) -> A
     Raises
     ------
     InputError
-        For a file that is missing, unreadable, empty, no audio or cut short, or that holds no
-        samples, or samples that are NaN, infinite or absurdly large.
+        For a file that is missing, unreadable, empty, no audio or (where the format tells) cut short,
+        or that holds no samples, or samples that are NaN, infinite or absurdly large.
     """
     path = Path(path)
     _check_readable(path)
@@ -72,7 +72,7 @@ def read_audio(path: str | Path, start: int = 0, frames: int | None = None) -> A
                 raise InputError(f"{path}: cannot start at frame {start}, the file has {file.frames}")
             if start:
                 file.seek(start)
-            blocks = list(_blocks(file, frames))
+            blocks = list(_blocks(file, start, frames))
             rate, container, subtype = file.samplerate, file.format, file.subtype
     except soundfile.LibsndfileError as error:
         raise InputError(
@@ -152,6 +152,8 @@ def check_output(path: str | Path, source: str | Path | None = None) -> None:
     container_for(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"{path}: is read-only; choose another output")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -176,9 +178,9 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"{path}: raw samples carry no rate or format; convert them to WAV first")
 
 
-def _blocks(file: soundfile.SoundFile, frames: int | None) -> Iterator[NDArray[np.float32]]:
+def _blocks(file: soundfile.SoundFile, start: int, frames: int | None) -> Iterator[NDArray[np.float32]]:
     # The header of a cut file can promise more than there is (MP3): count what comes.
-    promised = file.frames - file.tell()
+    promised = file.frames - start
     wanted = promised if frames is None else min(frames, promised)
     done = 0
     while done < wanted:
@@ -189,7 +191,7 @@ def _blocks(file: soundfile.SoundFile, frames: int | None) -> Iterator[NDArray[n
         yield block
     if done < wanted:
         raise InputError(
-            f"{file.name}: is cut short or damaged, only {file.tell()} of {file.frames} frames can "
+            f"{file.name}: is cut short or damaged, only {start + done} of {file.frames} frames can "
             "be read; fetch it again or convert what is left to WAV"
         )
 
@@ -198,7 +200,7 @@ def _check_samples(samples: NDArray[np.float32], path: Path, start: int, rate: i
     bad = ~np.isfinite(samples)
     what = "NaN or infinite"
     if not bad.any():
-        bad = np.abs(samples) > _LARGEST_SAMPLE
+        bad = np.abs(samples) > LARGEST_SAMPLE
         what = "absurdly large (full scale is 1)"
     if bad.any():
         frame, channel = np.argwhere(bad.T)[0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from speechbrain_dynsnet.audio.constants import HOP, WINDOW
+from speechbrain_dynsnet.audio.constants import HOP, POWER_FLOOR, WINDOW
 
 # Periodic square-root Hann: at half overlap the squares of two neighbours add up to 1.
 _WINDOW = np.sin(np.pi * np.arange(WINDOW) / WINDOW).astype(np.float32)
-POWER_FLOOR = 1e-8  # inside the logarithm of the features
 
 
 def stft(waveform: NDArray[np.float32]) -> NDArray[np.complex64]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
+from speechbrain_dynsnet.data.dns2020 import noise_recording, reader_of
 from speechbrain_dynsnet.errors import InputError
 
 KINDS = ("clean", "noise", "impulse_responses")
 SPLITS = ("train", "valid")
+COLUMNS = ("path", "kind", "split", "speaker_or_category")  # that a manifest needs; it may have others
 _SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     ".opus",
     ".oga",
     ".aif",
 }
-_READER = re.compile(r"reader_(\d+)")  # DNS-2020 names its speakers: book_..._reader_01234_...
 _VALID_SHARE = 0.1
 
 
@@ -69,37 +69,100 @@ def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, C
         When there is no such folder or file, no speech or no noise in it, or a listed file is gone.
     """
     data = Path(data)
+    return {split: _corpus(data, split, sources) for split, sources in _read(data, splits).items()}
+
+
+def read_whole_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> Corpus:
+    """The sources of several splits as one; see `read_corpus`. One of the splits may be empty."""
+    data = Path(data)
+    by_split = _read(data, splits)
+    return _corpus(data, " or ".join(splits), [source for sources in by_split.values() for source in sources])
+
+
+def _read(data: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
     if data.is_file():
-        by_split = _read_manifest(data, splits)
-    elif data.is_dir():
-        by_split = _read_folder(data, splits)
-    else:
-        raise InputError(
-            f"{data}: no such folder or manifest; give --data_folder the folder that holds clean/ and noise/"
-        )
-    corpora = {}
-    for split, sources in by_split.items():
-        kinds = {kind: tuple(source for source in sources if source.kind == kind) for kind in KINDS}
-        for kind in ("clean", "noise"):
-            if not kinds[kind]:
-                raise InputError(f"{data}: no {kind} audio for {split}; put audio files into {kind}/")
-        corpora[split] = Corpus(**kinds)
-    return corpora
+        return _read_manifest(data, splits)
+    if data.is_dir():
+        return _read_folder(data, splits)
+    raise InputError(f"{data}: no such folder or manifest; give --data_folder the folder that holds clean/ and noise/")
 
 
-def _read_manifest(path: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
+def _corpus(data: Path, split: str, sources: Sequence[Source]) -> Corpus:
+    kinds = {kind: tuple(source for source in sources if source.kind == kind) for kind in KINDS}
+    for kind in ("clean", "noise"):
+        if not kinds[kind]:
+            raise InputError(f"{data}: no {kind} audio for {split}; put audio files into {kind}/")
+    return Corpus(**kinds)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a manifest as they stand, whether the files are there or not.
+
+    Arguments
+    ---------
+    path : Path
+        A CSV file with `COLUMNS`; others are read too.
+
+    Returns
+    -------
+    list of dict
+        At least one.
+
+    Raises
+    ------
+    InputError
+        When it is no CSV file, lacks a column or has a row with too few.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a byte order mark
             rows = list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV manifest ({error})") from error
-    needed = {"path", "kind", "split", "speaker_or_category"}
-    if not rows or not needed <= set(rows[0]):
-        raise InputError(f"{path}: not a manifest; it needs a header and the columns {', '.join(sorted(needed))}")
-    by_split: dict[str, list[Source]] = {split: [] for split in splits}
+    if not rows or not set(COLUMNS) <= set(rows[0]):
+        raise InputError(f"{path}: not a manifest; it needs a header and the columns {', '.join(sorted(COLUMNS))}")
     for number, row in enumerate(rows, start=1):
-        if any(row[name] is None for name in needed):
+        if any(row[name] is None for name in COLUMNS):
             raise InputError(f"{path}: row {number} has too few columns")
+    return rows
+
+
+def walk(folder: Path, kind: str) -> list[Source]:
+    """The audio files at any depth below a folder, by their names, all of one kind."""
+    return [
+        Source(path, kind, _group(path, folder))
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in _SUFFIXES and path.is_file()
+    ]
+
+
+def split_off_valid(sources: Iterable[Source]) -> dict[str, list[Source]]:
+    """Divide sources among `SPLITS` so that no speaker and no noise recording is in both.
+
+    Arguments
+    ---------
+    sources : iterable of Source
+        Of any kinds.
+
+    Returns
+    -------
+    dict of str to list of Source
+        A tenth of the speakers, noises and rooms are in `valid`, chosen by a hash of their names.
+    """
+    sources = list(sources)
+    by_split: dict[str, list[Source]] = {split: [] for split in SPLITS}
+    for kind in KINDS:
+        of_kind = [source for source in sources if source.kind == kind]
+        # Speech is split by speaker; noises and rooms, and speech of a single speaker, by file.
+        by_group = kind == "clean" and len({source.group for source in of_kind}) > 1
+        is_valid = _pick_valid(of_kind, (lambda s: s.group) if by_group else (lambda s: noise_recording(s.path.name)))
+        for source in of_kind:
+            by_split["valid" if is_valid(source) else "train"].append(source)
+    return by_split
+
+
+def _read_manifest(path: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
+    by_split: dict[str, list[Source]] = {split: [] for split in splits}
+    for row in read_rows(path):
         if row["split"] in by_split:
             source = Source(path.parent / row["path"], row["kind"], row["speaker_or_category"])
             by_split[row["split"]].append(source)
@@ -114,15 +177,7 @@ def _read_folder(folder: Path, splits: Sequence[str]) -> dict[str, list[Source]]
         return {split: _walk(folder / split) for split in splits}
     if not set(splits) <= set(SPLITS):
         raise InputError(f"{folder}: no folder {' or '.join(splits)} in it; only {' and '.join(SPLITS)} are split off")
-    by_split: dict[str, list[Source]] = {split: [] for split in SPLITS}
-    sources = _walk(folder)
-    for kind in KINDS:
-        of_kind = [source for source in sources if source.kind == kind]
-        # Speech is split by speaker; noises and rooms, and speech of a single speaker, by file.
-        by_group = kind == "clean" and len({source.group for source in of_kind}) > 1
-        is_valid = _pick_valid(of_kind, (lambda s: s.group) if by_group else (lambda s: s.path.name))
-        for source in of_kind:
-            by_split["valid" if is_valid(source) else "train"].append(source)
+    by_split = split_off_valid(_walk(folder))
     return {split: by_split[split] for split in splits}
 
 
@@ -134,17 +189,12 @@ def _pick_valid(sources: list[Source], key: Callable[[Source], str]) -> Callable
 
 
 def _walk(folder: Path) -> list[Source]:
-    return [
-        Source(path, kind, _group(path, folder / kind))
-        for kind in KINDS
-        for path in sorted((folder / kind).rglob("*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
-    ]
+    return [source for kind in KINDS for source in walk(folder / kind, kind)]
 
 
 def _group(path: Path, root: Path) -> str:
     """The reader in a DNS-2020 name, else the first folder below the kind's, else (flat) its own name."""
-    if reader := _READER.search(path.name):
-        return reader[1]
+    if reader := reader_of(path.name):
+        return reader
     below = path.relative_to(root).parts
     return below[0] if len(below) > 1 else path.stem

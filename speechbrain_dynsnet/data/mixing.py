@@ -13,7 +13,7 @@ from speechbrain_dynsnet.data.store import Track, read_segment
 from speechbrain_dynsnet.errors import InputError
 
 _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS-2020
-_PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
+PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
 _ACTIVE_FRAME = 512  # samples
 _ACTIVE_RANGE_DB = 35.0  # a frame this far under the loudest one is a pause
 
@@ -133,20 +133,20 @@ def mix(parameters: MixParameters) -> tuple[np.ndarray, np.ndarray]:
     noisy, clean : ndarray
         float32, (samples,). `noisy - clean` is the noise at the drawn SNR against active speech.
     """
-    clean = _tilt(_join(parameters.speech), parameters.speech_tilt)
+    clean = _tilt(join_segments(parameters.speech), parameters.speech_tilt)
     if parameters.impulse_response is not None:
-        clean = _reverberate(clean, _join((parameters.impulse_response,)))
+        clean = reverberate(clean, join_segments((parameters.impulse_response,)))
     noise = np.zeros(parameters.samples)
     for segments in parameters.noises:
-        one = _join(segments)
-        noise += one / max(_rms(one), 1e-8)
+        one = join_segments(segments)
+        noise += one / max(rms(one), 1e-8)
     noise = _tilt(noise, parameters.noise_tilt)
-    speech_rms, noise_rms = active_rms(clean), _rms(noise)
+    speech_rms, noise_rms = active_rms(clean), rms(noise)
     if speech_rms > 0 and noise_rms > 0:
         noise *= speech_rms / noise_rms * 10.0 ** (-parameters.snr_db / 20.0)
     noisy = clean + noise
-    gain = 10.0 ** (parameters.level_dbfs / 20.0) / max(_rms(noisy), 1e-8)
-    gain = min(gain, _PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-8))
+    gain = 10.0 ** (parameters.level_dbfs / 20.0) / max(rms(noisy), 1e-8)
+    gain = min(gain, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-8))
     return (gain * noisy).astype(np.float32), (gain * clean).astype(np.float32)
 
 
@@ -195,7 +195,8 @@ def _pick(tracks: Sequence[Track], rng: np.random.Generator) -> Track:
     return tracks[int(rng.integers(len(tracks)))]
 
 
-def _join(segments: Sequence[Segment]) -> np.ndarray:
+def join_segments(segments: Sequence[Segment]) -> np.ndarray:
+    """The segments read and put one after another, float64 (time,)."""
     # A short noise is repeated many times, and read once.
     pieces = {
         segment: np.zeros(segment.samples, np.float32)
@@ -206,7 +207,8 @@ def _join(segments: Sequence[Segment]) -> np.ndarray:
     return np.concatenate([pieces[segment] for segment in segments]).astype(np.float64)
 
 
-def _reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
+def reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Speech in a room, as long as before. The largest value of the response is its direct path, made 1."""
     # Aligned at the direct path, so that target and mixture keep the timing of the dry speech.
     direct = int(np.abs(response).argmax())
     wet = fftconvolve(speech, response / max(float(np.abs(response[direct])), 1e-8))
@@ -218,5 +220,6 @@ def _tilt(signal: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
     return np.asarray(lfilter((1.0, b1, b2), (1.0, a1, a2), signal))
 
 
-def _rms(signal: np.ndarray) -> float:
+def rms(signal: np.ndarray) -> float:
+    """Root of the mean square."""
     return float(np.sqrt(np.square(signal).mean()))

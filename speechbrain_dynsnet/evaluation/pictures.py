@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def draw_exits(
     masks : mapping of int to array
         (time, bins), gains in [0, 1], for each exit.
     path : str or Path
-        The picture; its extension chooses the format.
+        The picture; its extension chooses the format. It appears whole or not at all.
     title : str
         Above everything.
     """
@@ -63,7 +65,13 @@ def draw_exits(
         figure.colorbar(image, ax=axes, label=unit, pad=0.01)
     axes.set_xlabel("time (s)")
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
+    path = Path(path)
+    fresh = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        figure.savefig(fresh, dpi=110)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _decibels(spectrum: NDArray[np.complex64], level: float) -> NDArray[np.float32]:

@@ -7,35 +7,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from ruamel.yaml.error import YAMLError
 from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
-from speechbrain_dynsnet.audio.files import Audio, check_output, read_audio, write_audio
-from speechbrain_dynsnet.audio.resample import resample
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, check_output, read_audio, write_audio
+from speechbrain_dynsnet.audio.resample import process_at
+from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.inference.sources import copy_bundle, resolve_source
-from speechbrain_dynsnet.model.features import istft, log_power, stft
+from speechbrain_dynsnet.model.bundle import HYPERPARAMS
+from speechbrain_dynsnet.model.device import check_device
+from speechbrain_dynsnet.model.enhance import enhance
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 
 class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     """Denoise speech with one model at the compute budget of any of its exits.
 
-    An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
+            An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
 
-    Arguments
-    ---------
-    See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
+            Arguments
+            ---------
+            See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
 
-    Example
-    -------
-    >>> import torch
-    >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
-    >>> noisy = torch.randn(2, 16000)
-    >>> enhancer.enhance_batch(noisy, exit=enhancer.exits[0]).shape
-    torch.Size([2, 16000])
+            Example
+            -------
+            >>> import numpy as np
+        import torch
+        from numpy.typing import NDArray
+    from ruamel.yaml.error import YAMLError
+            >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+            >>> noisy = torch.randn(2, 16000)
+            >>> enhancer.enhance_batch(noisy, exit=enhancer.exits[0]).shape
+            torch.Size([2, 16000])
     """
 
     @classmethod
@@ -87,12 +95,21 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         """
         if "fetch_config" in kwargs:
             raise TypeError("from_hparams takes revision=... in place of fetch_config")
-        options = _check_device(dict(run_opts or {}))
+        options = dict(run_opts or {})
+        if options.get("device") is not None:
+            options["device"] = check_device(options["device"])
         folder = resolve_source(source, revision)
         if savedir is not None:
             folder = copy_bundle(folder, savedir)
         # The folder is complete and checked, so SpeechBrain has nothing left to fetch or to link.
-        return cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
+        try:
+            return cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
+        except InputError:
+            raise
+        except (YAMLError, ImportError, LookupError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder / HYPERPARAMS}: cannot be loaded ({one_line(error)[:200]}); fetch the model again"
+            ) from error
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -138,16 +155,14 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
                 f"noisy must be float samples of shape (batch, time), not {noisy.dtype} {tuple(noisy.shape)}"
             )
         noisy = noisy.to(self.device)
-        time = noisy.shape[-1]
         if lengths is not None:
-            valid = _valid_samples(lengths.to(self.device), *noisy.shape)
+            valid = _valid_samples(torch.as_tensor(lengths).to(self.device), *noisy.shape)
             noisy = torch.where(valid, noisy, 0.0)
-        if not torch.isfinite(noisy).all():
-            raise InputError("noisy holds samples that are NaN or infinite; repair them first")
-        spectrum = stft(noisy.float())
+        if not (noisy.abs() <= LARGEST_SAMPLE).all():  # NaN is not either
+            raise InputError("noisy holds samples that are NaN, infinite or absurdly large; repair them first")
         with self.inference_ctx:
-            mask, _ = self.network(log_power(spectrum), exit=exit)
-        enhanced = istft(spectrum * mask.float(), time).to(noisy.dtype)
+            (enhanced,) = enhance(self.network, noisy.float(), (exit,))
+        enhanced = enhanced.to(noisy.dtype)
         return enhanced if lengths is None else torch.where(valid, enhanced, 0.0)
 
     def forward(self, noisy: Tensor, lengths: Tensor | None = None, exit: int | None = None) -> Tensor:
@@ -177,9 +192,12 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         InputError
             See `enhance_batch`.
         """
-        noisy = torch.from_numpy(resample(audio.samples, audio.rate, SAMPLE_RATE))
-        enhanced = self.enhance_batch(noisy, exit=exit).cpu().numpy()
-        return replace(audio, samples=resample(enhanced, SAMPLE_RATE, audio.rate, audio.samples.shape[-1]))
+
+        def denoise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+            enhanced = self.enhance_batch(torch.from_numpy(samples), exit=exit)
+            return np.asarray(enhanced.cpu())
+
+        return replace(audio, samples=process_at(SAMPLE_RATE, denoise, audio.samples, audio.rate))
 
     def enhance_file(
         self,
@@ -213,7 +231,7 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         -------
         >>> import pathlib, tempfile
         >>> import numpy as np
-        >>> from speechbrain_dynsnet.audio.files import Audio, write_audio
+        >>> from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, write_audio
         >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     noisy, clean = pathlib.Path(folder, "noisy.wav"), pathlib.Path(folder, "clean.flac")
@@ -240,19 +258,10 @@ def _valid_samples(lengths: Tensor, batch: int, time: int) -> Tensor:
     """(batch, time), true within each signal."""
     if lengths.shape != (batch,):
         raise InputError(f"lengths must have shape ({batch},), one share a signal, not {tuple(lengths.shape)}")
+    if not ((lengths > 0) & (lengths <= 1)).all():  # NaN is neither
+        raise InputError(
+            f"lengths are {lengths.tolist()}: give the share of the time that each signal fills, above 0 and up to 1, "
+            "not a number of samples"
+        )
     ends = (lengths * time).round()
     return torch.arange(time, device=lengths.device) < ends.unsqueeze(-1)
-
-
-def _check_device(options: dict[str, Any]) -> dict[str, Any]:
-    """The run options, with the device as a string for SpeechBrain, if this machine has it."""
-    if options.get("device") is None:
-        return options
-    try:
-        device = torch.device(options["device"])
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {options['device']} cannot be used here; choose cpu, or another device") from error
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", 0)
-    return {**options, "device": str(device)}

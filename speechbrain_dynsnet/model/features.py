@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dynsnet.audio.constants import HOP, POWER_FLOOR, WINDOW
-from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 
 def stft(waveform: Tensor) -> Tensor:
@@ -49,25 +48,10 @@ def istft(spectrum: Tensor, length: int) -> Tensor:
     return waveform[..., :length]
 
 
-def log_power(spectrum: Tensor, floor: float = POWER_FLOOR) -> Tensor:
-    """Features: natural log of the power spectrum, `log(|X|^2 + floor)`, of the spectrum's shape."""
-    return torch.log(spectrum.real.square() + spectrum.imag.square() + floor)
+def log_power(spectrum: Tensor) -> Tensor:
+    """Features: natural log of the power spectrum, `log(|X|^2 + 1e-8)`, of the spectrum's shape."""
+    return torch.log(spectrum.real.square() + spectrum.imag.square() + POWER_FLOOR)
 
 
 def _window(device: torch.device) -> Tensor:
     return torch.hann_window(WINDOW, periodic=True, device=device).sqrt()
-
-
-@torch.no_grad()
-def fold_affine(network: DynamicNsNet2, shift: float, scale: float) -> None:
-    """Fold `scale * (features + shift)` into the first layers, in place.
-
-    A network trained on normalised features then gives the same masks from the plain ones, so that nothing
-    but weights needs to travel. `fold_affine(network, -shift * scale, 1 / scale)` undoes it.
-    """
-    stage = network.typed_stages()[0]
-    for layer in stage.children():
-        linear = layer.linear
-        assert isinstance(linear, nn.Linear)
-        linear.bias.add_(linear.weight.sum(dim=1), alpha=scale * shift)
-        linear.weight.mul_(scale)

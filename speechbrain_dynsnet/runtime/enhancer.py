@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_state
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio
-from speechbrain_dynsnet.audio.resample import resample
+from speechbrain_dynsnet.audio.resample import process_at
 from speechbrain_dynsnet.audio.stft import istft, log_power, stft
 from speechbrain_dynsnet.errors import InputError
 
@@ -92,5 +92,4 @@ class Enhancer:
             Of the same rate, channels, length and encoding.
         """
         self.check_exit(exit)
-        enhanced = self.enhance(resample(audio.samples, audio.rate, SAMPLE_RATE))
-        return replace(audio, samples=resample(enhanced, SAMPLE_RATE, audio.rate, audio.samples.shape[-1]))
+        return replace(audio, samples=process_at(SAMPLE_RATE, self.enhance, audio.samples, audio.rate))

@@ -28,6 +28,7 @@ from speechbrain_dynsnet.training.schedules import make_schedule
 
 OptimizerClass = Callable[[Iterable[Tensor]], Optimizer]
 logger = get_logger(__name__)
+_SILENT = 0.1  # 20 dB below the mixture
 _STATUS_STEPS = 10  # the running losses of the exits are shown anew after so many steps
 
 
@@ -155,7 +156,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         # Powers of small numbers under a logarithm: not for half precision.
         with torch.autocast(self.device_type, enabled=False):
             noisy_spectrum, clean_spectrum = stft(noisy), stft(clean)
-            terms = self.loss.prepare(noisy_spectrum, clean_spectrum, clean.std(dim=-1))
+            # A target that is silent beside its noise must not outweigh the rest of the batch.
+            scale_std = torch.maximum(clean.std(dim=-1), _SILENT * noisy.std(dim=-1))
+            terms = self.loss.prepare(noisy_spectrum, clean_spectrum, scale_std)
             shift, scale = self.affine
             features = scale * (log_power(noisy_spectrum) + shift)
         masks, _ = self.modules["network"](features, exit=self.phase.exits)

@@ -7,6 +7,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
+from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -14,19 +17,24 @@ from typing import Any
 import torch
 from hyperpyyaml import resolve_references
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.run_opts import RunOptions
 from torch.distributed import get_world_size, is_initialized
 
+from speechbrain_dynsnet.data.manifest import Corpus
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.training.progress import write_whole
 from speechbrain_dynsnet.training.recipe import PATHS, Recipe
 
 _SETTINGS = "settings.json"
 # A stopped run may go on with other values of these; any other change is another run.
-_FREE_SETTINGS = (
-    *PATHS,
-    "num_workers",
-    "options",
-    "trial_epochs",  # where it matters, the phases have it
+_FREE_SETTINGS = (*PATHS, "num_workers", "trial_epochs")  # where the last one matters, the phases have it
+_RESULT_OPTIONS = (
+    "precision",
+    "eval_precision",
+    "max_grad_norm",
+    "skip_nonfinite_grads",
+    "grad_accumulation_factor",
 )
 
 
@@ -39,32 +47,50 @@ def run_folder(recipe: Recipe) -> Path:
     return Path(recipe.results_folder) / f"{trial}{recipe.family}_{recipe.scheme}_{exits}"
 
 
-def settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values: kept beside the run."""
+def settings(recipe: Recipe, corpora: Mapping[str, Corpus], run_opts: Any) -> dict[str, Any]:
+    """All that decides the result of a run, as plain values.
+
+    Arguments
+    ---------
+    recipe : Recipe
+        What is trained.
+    corpora : mapping of str to Corpus
+        What it is trained on: counted, and told apart by the files' names and sizes, wherever they are.
+    run_opts : dict or RunOptions
+        SpeechBrain's, from the command line.
+    """
     plain: dict[str, Any] = {
         name: value for name, value in vars(recipe).items() if isinstance(value, (int, float, str, type(None)))
     }
+    optimizer = recipe.opt_class if isinstance(recipe.opt_class, partial) else partial(recipe.opt_class)
     plain |= {
         "exits": list(recipe.network.exits),
+        "architecture": recipe.network.architecture.to_dict(),
+        "loss": vars(recipe.loss),
+        "optimizer": {"class": getattr(optimizer.func, "__name__", repr(optimizer.func))}
+        | {name: value for name, value in optimizer.keywords.items() if name != "lr"},  # a setting of its own
         "mixing": vars(recipe.mixing),
-        "options": dict(recipe.options),
+        "phases": [vars(phase) for phase in recipe.phases],
+        "data": {split: _fingerprint(corpus) for split, corpus in corpora.items()},
+        "options": _options(recipe, run_opts),
+        "processes": get_world_size() if is_initialized() else 1,
     }
-    plain["phases"] = [vars(phase) for phase in recipe.phases]
-    plain["processes"] = get_world_size() if is_initialized() else 1
+    if recipe.baseline is not None:
+        plain["baseline_weights"] = sha256((Path(recipe.baseline) / WEIGHTS).read_bytes()).hexdigest()
     return json.loads(json.dumps(plain))  # type: ignore[no-any-return]
 
 
-def public_settings(recipe: Recipe) -> dict[str, Any]:
+def public_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without the paths of this machine: what a bundle may carry."""
-    return {name: value for name, value in settings(recipe).items() if name not in PATHS}
+    return {name: value for name, value in values.items() if name not in PATHS}
 
 
-def check_same_run(folder: Path, recipe: Recipe) -> None:
+def check_same_run(folder: Path, now: Mapping[str, Any]) -> None:
     """Raise InputError when `folder` holds a run of other settings, naming what differs."""
     kept = folder / _SETTINGS
     if not kept.is_file():
         return
-    before, now = json.loads(kept.read_text(encoding="utf-8")), settings(recipe)
+    before = json.loads(kept.read_text(encoding="utf-8"))
     different = [
         f"{name} {before.get(name)!r} -> {now.get(name)!r}"
         for name in sorted(set(before) | set(now))
@@ -76,7 +102,7 @@ def check_same_run(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def open_run_folder(folder: Path, recipe: Recipe, yaml_path: str | Path, overrides: str) -> None:
+def open_run_folder(folder: Path, values: Mapping[str, Any], yaml_path: str | Path, overrides: str) -> None:
     """Make the folder, with the recipe as it runs (overrides resolved), its settings and the environment.
 
     All ranks must call it; the main process writes.
@@ -84,14 +110,30 @@ def open_run_folder(folder: Path, recipe: Recipe, yaml_path: str | Path, overrid
     if if_main_process():
         with open(yaml_path, encoding="utf-8") as file:
             resolved = resolve_references(file, overrides).read()
+        log = folder / "env.log"  # a run that is taken up again may run in another environment: both are kept
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            before = log.read_text(encoding="utf-8") + "\n" if log.exists() else ""
             write_whole(folder / "hyperparams.yaml", resolved)
-            write_whole(folder / "env.log", _environment())
-            write_whole(folder / _SETTINGS, json.dumps(settings(recipe), indent=2) + "\n")
+            write_whole(log, before + _environment())
+            write_whole(folder / _SETTINGS, json.dumps(values, indent=2) + "\n")
         except OSError as error:
             raise InputError(f"{folder}: not writable ({error.strerror}); give another --output_folder") from error
     ddp_barrier()
+
+
+def _options(recipe: Recipe, run_opts: Any) -> dict[str, Any]:
+    """SpeechBrain's run options that change the result, as they are in force."""
+    given = RunOptions.from_dictionary(run_opts) if isinstance(run_opts, dict) else run_opts
+    return {
+        name: given[name] if name in given.overridden_args else recipe.options.get(name, given[name])
+        for name in _RESULT_OPTIONS
+    }
+
+
+def _fingerprint(corpus: Corpus) -> dict[str, Any]:
+    lines = sorted(f"{source.kind}/{source.path.name} {source.path.stat().st_size}" for source in corpus.sources())
+    return {"files": len(lines), "sha256": sha256("\n".join(lines).encode()).hexdigest()}
 
 
 def _environment() -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 _POWER_FLOOR = 1e-12  # under the compression: |X|^2 at digital silence
 _MASK_FLOOR = 1e-6  # -120 dB: below it the slope of M^c would grow without bound
-_STD_FLOOR = 1e-3  # -60 dBFS: under any speech, and a silent target does not outweigh its whole batch
+_STD_FLOOR = 1e-3  # -60 dBFS: under any speech
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,11 @@ def load_recipe(path: str | Path, overrides: str = "") -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such recipe; choose a file of hparams/, such as hparams/concat_joint.yaml")
-    _read_mapping(path.read_bytes(), str(path))
+    declared = _read_mapping(path.read_bytes(), str(path))
     changes = _read_mapping(overrides.encode(), "the command line") if overrides.strip() else {}
+    for key in changes:
+        if getattr(getattr(declared.get(key), "tag", None), "value", None):  # !new, !apply, !include ...
+            raise InputError(f"{key} cannot be given on the command line: the file builds it; edit it in {path}")
     try:
         with path.open(encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, changes, overrides_must_match=False)

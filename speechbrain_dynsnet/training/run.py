@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speechbrain.dataio.dataloader import SaveableDataLoader
-from speechbrain.utils.distributed import ddp_barrier, if_main_process, run_on_main
+from speechbrain.utils.distributed import ddp_barrier, if_main_process, infer_device, run_on_main
 from speechbrain.utils.logger import get_logger
 from torch import cuda
 from torch.distributed import get_rank, get_world_size, is_initialized
@@ -18,15 +18,22 @@ from speechbrain_dynsnet.data.manifest import Corpus, read_corpus
 from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, open_corpus
 from speechbrain_dynsnet.data.trial import make_trial_set
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.bundle import (
     check_bundle,
     describe_difference,
     load_bundle,
     save_bundle,
 )
-from speechbrain_dynsnet.model.features import fold_affine
+from speechbrain_dynsnet.model.device import check_device
 from speechbrain_dynsnet.training.brain import DynBrain
-from speechbrain_dynsnet.training.folder import check_same_run, open_run_folder, public_settings, run_folder
+from speechbrain_dynsnet.training.folder import (
+    check_same_run,
+    open_run_folder,
+    public_settings,
+    run_folder,
+    settings,
+)
 from speechbrain_dynsnet.training.progress import logging_to
 from speechbrain_dynsnet.training.recipe import Recipe
 
@@ -64,19 +71,22 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
     on_trial_set = recipe.data_folder is None
     if on_trial_set:
         recipe = _as_trial(recipe)
-    check_same_run(folder, recipe)
-    if bundle.is_dir():
-        logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
-        return bundle
     if on_trial_set:
         logger.info(
             "no --data_folder: a trial run on the generated set in %s; its model is of no use on recordings",
             recipe.data_folder,
         )
         run_on_main(make_trial_set, args=[Path(str(recipe.data_folder))])
-    loaders = _make_loaders(recipe, read_corpus(str(recipe.data_folder)))
+    corpora = read_corpus(str(recipe.data_folder))
     _load_baseline(recipe)
-    open_run_folder(folder, recipe, yaml_path, overrides)  # all input is checked: from here on there is a run
+    values = settings(recipe, corpora, run_opts)
+    check_same_run(folder, values)
+    if bundle.is_dir():
+        logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
+        return bundle
+    _check_device(run_opts, values["options"]["precision"])
+    loaders = _make_loaders(recipe, corpora)
+    open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
         best = _train_phases(recipe, folder, loaders, run_opts)
@@ -85,7 +95,7 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
         elif if_main_process():
             network = recipe.network.cpu()
             fold_affine(network, recipe.feature_shift, recipe.feature_scale)
-            save_bundle(network, bundle, training=public_settings(recipe) | {"best": best})
+            save_bundle(network, bundle, training=public_settings(values) | {"best": best})
             logger.info("the run is finished: its model is in %s", bundle)
         ddp_barrier()
     return bundle
@@ -110,6 +120,14 @@ def _train_phases(recipe: Recipe, folder: Path, loaders: Loaders, run_opts: Any)
         )
         best = brain.train_phase(train_loader(), sampler, valid_loader)
     return best
+
+
+def _check_device(run_opts: Any, precision: str) -> None:
+    """Refuse a device that is not there before there is a run."""
+    device = run_opts.get("device") or infer_device()
+    check_device(device)
+    if device == "cpu" and precision == "fp16":
+        raise InputError("--precision fp16 needs a GPU: use bf16 or fp32 on the CPU")
 
 
 def _as_trial(recipe: Recipe) -> Recipe:

@@ -186,3 +186,15 @@ def test_a_device_that_is_not_there_is_named(known_bundle: Path, device: str) ->
 def test_a_torch_device_is_accepted(known_bundle: Path) -> None:
     enhancer = EnhanceDynamic.from_hparams(known_bundle, run_opts={"device": torch.device("cpu")})
     assert enhancer.device == "cpu"
+
+
+@pytest.mark.parametrize("lengths", [[4000, 2000], [1.0, 1.5], [1.0, 0.0], [1.0, -0.5], [1.0, float("nan")]])
+def test_lengths_that_are_no_shares_are_refused(known: EnhanceDynamic, lengths: list[float]) -> None:
+    with pytest.raises(InputError, match="not a number of samples"):
+        known.enhance_batch(torch.zeros(2, 4000), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("value", [1e20, float("inf"), float("nan")])
+def test_samples_that_no_spectrum_can_hold_are_refused(known: EnhanceDynamic, value: float) -> None:
+    with pytest.raises(InputError, match="absurdly large"):
+        known.enhance_batch(torch.tensor([[0.0, value]]))

@@ -190,3 +190,22 @@ def test_a_failed_connection_is_not_repeated(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(InputError, match=r"cannot be reached \(no route\)"):
         resolve_source("user/mine")
     assert asked == [True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("modules:", "modul:"),
+        ("make_network", "make_nothing"),
+        ("pretrainer: !new:", "pretrainer: !no:"),
+        ("model: !apply", "model: [!apply"),
+        ("family", "famous"),
+    ],
+)
+def test_a_damaged_description_is_named(bundle: Path, old: str, new: str) -> None:
+    path = bundle / "hyperparams.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match="hyperparams.yaml: cannot be loaded") as error:
+        EnhanceDynamic.from_hparams(bundle, run_opts=CPU)
+    assert "\n" not in str(error.value)

@@ -80,8 +80,31 @@ def test_bad_input_is_one_line(name: str, tmp_path: Path) -> None:
     script = ROOT / "examples" / "enhance_every_exit.py"
     result = run([sys.executable, str(script), "--input", name, "--output", "out"], tmp_path)
     assert result.returncode == 2
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not (Path(sys.prefix) / ".ready").exists(), reason="not in the environment that make sets up")
+def test_make_passes_any_file_name_on(tmp_path: Path) -> None:
+    source = tmp_path / "my 'noisy' $file #1.wav"
+    write_audio(source, Audio(np.zeros((1, 4000), np.float32), 16000))
+    result = run(["make", "enhance", f"VENV={sys.prefix}", f"IN={source}", f"OUT={tmp_path / 'o u t'}"], ROOT)
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "o u t").iterdir())) == 5
+
+
+@pytest.mark.slow
+def test_a_wheel_enhances_a_file(noisy: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    assert run([*pip, "wheel", "--no-deps", "-w", "wheels", str(ROOT)], noisy).returncode == 0
+    (wheel,) = (noisy / "wheels").iterdir()
+    assert run([*pip, "install", "--no-deps", "--target", "site", str(wheel)], noisy).returncode == 0
+    command = [sys.executable, "-m", "speechbrain_dynsnet.cli", "enhance", "noisy.wav", "-o", "clean.wav"]
+    result = run(command, noisy, PYTHONPATH=str(noisy / "site"))
+    assert result.returncode == 0, result.stderr
+    assert (noisy / "clean.wav").is_file()
+    where = run([sys.executable, "-c", "import speechbrain_dynsnet as p; print(p.__file__)"], noisy, PYTHONPATH="site")
+    assert where.stdout.startswith(str(noisy / "site"))
 
 
 @pytest.mark.slow

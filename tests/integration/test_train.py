@@ -69,7 +69,7 @@ def test_what_a_user_sees(data: Path, tmp_path: Path) -> None:
 
     other = run([*words, "--lr", "0.5"])
     assert other.returncode == 2
-    assert other.stderr.splitlines()[-1].startswith(f"error: {folder}: holds another run (lr 0.001 -> 0.5)")
+    assert other.stderr.splitlines()[-1].startswith(f"Error: {folder}: holds another run (lr 0.001 -> 0.5)")
 
 
 def test_killed_and_started_again(data: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_bad_input_is_one_line_and_leaves_no_run(
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     assert stop.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "audio files:" not in line and line.strip()]
-    assert line.startswith("error: ")
+    assert line.startswith("Error: ")
     assert re.search(message, line)
     assert {path.name for path in (bad / "results").glob("*")} <= {"decoded"}
 
@@ -251,7 +251,7 @@ def test_bad_input_ends_all_processes(data: Path, tmp_path: Path) -> None:
     words[words.index("--batch_size") + 1] = "64"
     result = run([*TORCHRUN, *words], timeout=60)
     assert result.returncode != 0
-    assert "error: 16 clips an epoch are less than one batch of 64 on each of 2 processes" in result.stderr
+    assert "Error: 16 clips an epoch are less than one batch of 64 on each of 2 processes" in result.stderr
     assert "exitcode  : 2" in result.stderr
     assert not (tmp_path / "concat_joint_01").exists()
 
@@ -260,7 +260,7 @@ def test_bad_input_ends_all_processes(data: Path, tmp_path: Path) -> None:
 def test_without_arguments_it_trains_on_a_set_of_its_own(tmp_path: Path) -> None:
     """At most five minutes on two cores; deeper exits beat exit 0, which beats a mask of ones."""
     words = [sys.executable, "train.py", "hparams/concat_joint.yaml", "--results_folder", str(tmp_path)]
-    result = run(words, timeout=900)
+    result = run(words, timeout=300)
     assert result.returncode == 0, result.stderr
     assert "no --data_folder: a trial run on the generated set" in result.stdout
     (log,) = tmp_path.rglob("log.csv")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from speechbrain_dynsnet.model.features import fold_affine, istft, log_power, stft
+from speechbrain_dynsnet.model.affine import fold_affine
+from speechbrain_dynsnet.model.features import istft, log_power, stft
 from speechbrain_dynsnet.model.network import make_network
 
 LENGTHS = [1, 2, 255, 256, 257, 511, 512, 513, 4000, 16000]

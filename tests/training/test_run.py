@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.recipe import load_recipe
 from speechbrain_dynsnet.training.run import train
+from tests.training.conftest import HPARAMS, SMALL
 
 Train = Callable[..., Path]
 
@@ -68,13 +70,64 @@ def test_a_finished_run_says_so_and_does_not_train(
     finished: Path, train_small: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(DynBrain, "train_phase", lambda *_: pytest.fail("trained again"))
-    assert train_small(finished, data_folder="gone").name == "bundle"
+    assert train_small(finished).name == "bundle"
     assert "this run is finished: its model is in" in caplog.text
 
 
 def test_another_recipe_into_the_same_folder_is_refused_with_what_differs(finished: Path, train_small: Train) -> None:
     with pytest.raises(InputError, match=r"holds another run \(batch_size 4 -> 8; lr 0.001 -> 0.01\)"):
         train_small(finished, lr=0.01, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("MultiExitLoss\n", "MultiExitLoss {compression: 0.5}\n", "loss .*0.3.* -> .*0.5"),
+        ("  exits: !ref <exits>\nbaseline", "  exits: !ref <exits>\n  feature_size: 64\nbaseline", "architecture"),
+        ("lr: !ref <lr>", "lr: !ref <lr>\n  weight_decay: 0.1", "optimizer .*0.0001.* -> .*0.1"),
+    ],
+    ids=["loss", "network", "optimizer"],
+)
+def test_what_is_built_otherwise_is_another_run(
+    finished: Path, small_set: Path, tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    shutil.copytree(HPARAMS, tmp_path / "hparams")
+    yaml = tmp_path / "hparams" / "concat_joint.yaml"
+    text = yaml.read_text()
+    if before.endswith("baseline"):
+        before, after = (part.replace("\nbaseline", "\n\n# Data") for part in (before, after))
+    assert before in text
+    yaml.write_text(text.replace(before, after))
+    values = SMALL | {"data_folder": str(small_set), "results_folder": str(finished)}
+    overrides = "\n".join(f"{key}: {json.dumps(value)}" for key, value in values.items())
+    with pytest.raises(InputError, match=f"holds another run .*{message}"):
+        train(load_recipe(yaml, overrides), {"device": "cpu", "noprogressbar": True}, yaml, overrides)
+
+
+def test_other_data_and_other_options_are_another_run(
+    finished: Path, small_set: Path, train_small: Train, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(small_set, tmp_path / "moved")
+    assert train_small(finished, data_folder=str(moved)).is_dir()  # the same data elsewhere is the same
+    next((moved / "clean").iterdir()).unlink()
+    with pytest.raises(InputError, match=r"holds another run \(data "):
+        train_small(finished, data_folder=str(moved))
+    with pytest.raises(InputError, match=r"holds another run \(options .*'precision': 'bf16'"):
+        train_small(finished, run_opts={"precision": "bf16"})
+
+
+@pytest.mark.parametrize("options", [{"device": "nonsense"}, {"device": "meta"}, {"precision": "fp16"}])
+def test_a_device_that_is_not_there_is_one_line_and_leaves_no_run(
+    train_small: Train, tmp_path: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match="device|fp16"):
+        train_small(tmp_path, run_opts=options)
+    assert not (tmp_path / "concat_joint_01").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_in_half_precision(train_small: Train, tmp_path: Path) -> None:
+    assert train_small(tmp_path, run_opts={"device": "cuda", "precision": "bf16"}).is_dir()
 
 
 def test_what_does_not_matter_to_the_result_may_change(finished: Path, train_small: Train) -> None:
