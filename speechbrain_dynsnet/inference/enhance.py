@@ -28,22 +28,19 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2
 class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     """Denoise speech with one model at the compute budget of any of its exits.
 
-            An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
+    An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
 
-            Arguments
-            ---------
-            See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
+    Arguments
+    ---------
+    See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
 
-            Example
-            -------
-            >>> import numpy as np
-        import torch
-        from numpy.typing import NDArray
-    from ruamel.yaml.error import YAMLError
-            >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
-            >>> noisy = torch.randn(2, 16000)
-            >>> enhancer.enhance_batch(noisy, exit=enhancer.exits[0]).shape
-            torch.Size([2, 16000])
+    Example
+    -------
+    >>> import torch
+    >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
+    >>> noisy = torch.randn(2, 16000)
+    >>> enhancer.enhance_batch(noisy, exit=enhancer.exits[0]).shape
+    torch.Size([2, 16000])
     """
 
     @classmethod
@@ -231,7 +228,7 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         -------
         >>> import pathlib, tempfile
         >>> import numpy as np
-        >>> from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, write_audio
+        >>> from speechbrain_dynsnet.audio.files import Audio, write_audio
         >>> enhancer = EnhanceDynamic.from_hparams(run_opts={"device": "cpu"})
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     noisy, clean = pathlib.Path(folder, "noisy.wav"), pathlib.Path(folder, "clean.flac")
