@@ -17,6 +17,7 @@ from speechbrain_dynsnet.errors import InputError
 
 # Frames a call: libsndfile's Vorbis encoder puts a call on the stack, and a long one overflows it.
 _BLOCK = 65536
+_INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "ALAC_16": 16, "ALAC_24": 24}
 # Full scale: 1, or 2^31 in unscaled integers. Far above, the spectral power overflows float32.
 LARGEST_SAMPLE = 2.0**31
 
@@ -114,6 +115,10 @@ def write_audio(path: str | Path, audio: Audio) -> None:
     samples = audio.samples
     if subtype not in ("FLOAT", "DOUBLE"):
         samples = samples.clip(-1.0, 1.0)  # encoders differ in what they do beyond full scale
+    if bits := _INTEGER_BITS.get(subtype):
+        # libsndfile rounds down: half a step of offset, unless the values are whole steps already.
+        steps = np.float32(2.0 ** (bits - 1))
+        samples = np.round(samples * steps) / steps
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     channels, length = samples.shape
     try:

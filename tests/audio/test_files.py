@@ -257,3 +257,19 @@ def test_the_input_is_not_an_output(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is the input itself"):
             check_output(tmp_path / output, source=tmp_path / "a.wav")
     check_output(tmp_path / "b.wav", source=tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "bits"),
+    [("a.wav", "PCM_U8", 8), ("a.wav", "PCM_16", 16), ("a.wav", "PCM_24", 24), ("a.flac", "PCM_16", 16)],
+)
+def test_integers_are_rounded_to_the_nearest_step(tmp_path: Path, name: str, subtype: str, bits: int) -> None:
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (1, 20000)).astype(np.float32)
+    samples[0, :3] = (1.0, -1.0, 2.0)
+    write_audio(tmp_path / name, Audio(samples, 16000, subtype=subtype))
+    step = 2.0 ** (1 - bits)
+    written = read_audio(tmp_path / name).samples[0]
+    error = (written - samples[0]).astype(np.float64)[3:] / step
+    assert np.abs(error).max() <= 0.5 + 2.0 ** (bits - 24)  # float32 itself has 24 bits
+    assert abs(error.mean()) < 0.02
+    np.testing.assert_allclose(written[:3], (1 - step, -1, 1 - step), atol=1e-9)

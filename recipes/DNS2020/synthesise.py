@@ -1,0 +1,200 @@
+"""Noisy clips made beforehand, as the DNS-2020 challenge's synthesizer makes them.
+
+python recipes/DNS2020/synthesise.py DIR OUT --total_hours 100
+
+Options are named as in the challenge's noisyspeech_synthesizer.cfg. What is done otherwise than there, and why, is in
+speechbrain_dynsnet/data/synthesis.py.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from speechbrain_dynsnet.data.clip_folder import UNFINISHED, ClipFolder, Row
+from speechbrain_dynsnet.data.manifest import SPLITS, read_corpus, read_whole_corpus
+from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
+from speechbrain_dynsnet.data.synthesis import TARGETS, SynthesisSettings, draw_clip, make_clip
+from speechbrain_dynsnet.errors import InputError, one_line_errors
+
+MOST_CLIPS = 1e9
+NAMED = 5  # so many recordings that were skipped are named; the log has all
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("data", metavar="DIR", type=Path)
+@click.argument("output", metavar="OUT", type=Path)
+@click.option("--total_hours", type=float, required=True, help="Hours of clips. More can be added later.")
+@click.option("--split", type=click.Choice([*SPLITS, "all"]), default="train", help="Which recordings.")
+@click.option("--audio_length", default=30.0, help="Length of a clip, in seconds.")
+@click.option("--silence_length", default=0.2, help="Silence between joined recordings, in seconds.")
+@click.option("--snr_lower", default=0.0, help="Lowest SNR, in dB.")
+@click.option("--snr_upper", default=40.0, help="Highest SNR, in dB.")
+@click.option("--total_snrlevels", type=int, help="So many evenly spaced SNRs. [default: any between]")
+@click.option("--randomize_snr", type=bool, default=True, help="False: every clip has the SNR --snr.")
+@click.option("--snr", type=float, help="In dB, when not randomized. [default: the middle]")
+@click.option("--target_level_lower", default=-35.0, help="Lowest level of a noisy clip, in dB full scale.")
+@click.option("--target_level_upper", default=-15.0, help="Highest level, in dB full scale.")
+@click.option("--clean_activity_threshold", default=0.6, help="More than this share of the speech is active.")
+@click.option("--noise_activity_threshold", default=0.0, help="The same for noise. 0: any.")
+@click.option("--reverb_probability", default=0.0, help="Share of clips with reverberant speech.")
+@click.option("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="Reverberant speech in clean/.")
+@click.option("--seed", default=0, help="Another seed gives another set.")
+@click.option("--fileindex_start", type=click.IntRange(0), default=0, help="First file id: to share work out.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Processes.")
+@click.option("--decoded", type=Path, default=Path("results/decoded"), help="Where decoded copies are kept.")
+def main(
+    data: Path,
+    output: Path,
+    total_hours: float,
+    split: str,
+    fileindex_start: int,
+    jobs: int,
+    decoded: Path,
+    **options: Any,
+) -> None:
+    """Mix clips of speech and noise from DIR, a data folder or a manifest, into OUT.
+
+    The same command goes on where it was stopped.
+    """
+    try:
+        with one_line_errors():
+            settings = SynthesisSettings(**options)
+            ids = clip_ids(total_hours, settings.audio_length, fileindex_start)
+            synthesise(read_recordings(data, split, decoded), settings, ClipFolder(output), ids, jobs)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def clip_ids(total_hours: float, audio_length: float, start: int) -> range:
+    """The file ids that make so many hours."""
+    clips = total_hours * 3600.0 / audio_length
+    if not 0.5 <= clips < MOST_CLIPS:
+        raise InputError(
+            f"total_hours is {total_hours:g}: that is {clips:.0f} clips of {audio_length:g} s; ask for some"
+        )
+    return range(start, start + round(clips))
+
+
+def read_recordings(data: Path, split: str, decoded: Path) -> Recordings:
+    """The recordings to mix; names are relative to the data folder, or to the manifest's."""
+    corpus = read_whole_corpus(data) if split == "all" else read_corpus(data, (split,))[split]
+    return open_recordings(corpus, data if data.is_dir() else data.parent, decoded)
+
+
+def synthesise(recordings: Recordings, settings: SynthesisSettings, folder: ClipFolder, ids: range, jobs: int) -> None:
+    """Make the clips that are not there yet, and say what was done."""
+    folder.claim(asdict(settings) | {"recordings": recordings.fingerprint()})
+    finished = folder.finished(settings.samples)
+    kept = sum(file_id in ids for file_id in finished)
+    folder.check_space(len(ids) - kept, settings.samples)
+    started = time.perf_counter()
+    rows: list[Row] = []
+    folder.write_log(finished.values())
+    with workers(jobs, Worker(recordings, settings, folder)) as pool:
+        futures = [pool.submit(work, file_id) for file_id in ids if file_id not in finished]
+        with tqdm(total=len(ids), initial=kept, unit="clip", disable=None) as bar:
+            for future in as_completed(futures):
+                rows.append(future.result())
+                folder.add_to_log(rows[-1])
+                bar.update()
+    folder.write_log([*finished.values(), *rows])
+    report(rows, kept, settings.audio_length, time.perf_counter() - started, folder.path)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a process needs to make any clip."""
+
+    recordings: Recordings
+    settings: SynthesisSettings
+    folder: ClipFolder
+
+    def make(self, file_id: int) -> Row:
+        """Make and write one clip."""
+        try:
+            parameters = draw_clip(self.recordings, self.settings, file_id)
+        except InputError as error:
+            raise InputError(f"clip {file_id}: {error}") from error
+        return self.folder.write(parameters, make_clip(parameters), self.recordings)
+
+
+_worker: Worker  # one a process: sending the list of recordings along with every clip would cost more than the clip
+
+
+@contextmanager
+def workers(jobs: int, worker: Worker) -> Iterator[ProcessPoolExecutor]:
+    """Processes that make clips; no more are begun once something goes wrong."""
+    # Not forked: reading the recordings has started threads, and threads and forks do not go together.
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=worker.folder.path) as shared:
+        # By file: what is handed to a process directly blocks this one for ever if that process dies as it starts.
+        path = Path(shared) / "worker"
+        path.write_bytes(pickle.dumps(worker))
+        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_work, initargs=(path,))
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process was killed, perhaps for want of memory; give the same command again with fewer --jobs"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def start_work(path: Path) -> None:
+    """Begin a process."""
+    global _worker
+    _worker = pickle.loads(path.read_bytes())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Leave no process behind when the main one is killed: nobody else would tell them to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def work(file_id: int) -> Row:
+    """Make one clip."""
+    return _worker.make(file_id)
+
+
+def report(rows: Sequence[Row], kept: int, audio_length: float, seconds: float, folder: Path) -> None:
+    """Say what was made, how fast, and what was skipped."""
+    made = len(rows) * audio_length
+    speed = f", {made / seconds:.0f} times real time" if rows else ""
+    click.echo(f"{folder}: {len(rows)} clips made ({made / 3600:.2f} h{speed}), {kept} were there")
+    skipped = sorted({name for row in rows for name in row["skipped"].split(";") if name})
+    if skipped:
+        counts = Counter(name.partition(":")[0] for name in skipped)
+        named = "; ".join(skipped[:NAMED]) + ("; ..." if len(skipped) > NAMED else "")
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+        click.echo(f"skipped recordings: {told} ({named})")
+    if inactive := sum(int(row["inactive"]) for row in rows):
+        click.echo(f"joined signals given up for too little activity: {inactive}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The folder that synthesised clips are written to: whole clips only, which later runs keep."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.files import Audio, write_audio
+from speechbrain_dynsnet.data.recordings import Recordings
+from speechbrain_dynsnet.data.synthesis import Clip, ClipParameters, noisy_name
+from speechbrain_dynsnet.data.tables import write_table
+from speechbrain_dynsnet.errors import InputError
+
+KINDS = ("noisy", "clean", "noise")
+COLUMNS = (
+    *("file_id", "noisy", "snr_db", "level_dbfs", "level_reached_dbfs", "speaker"),
+    *("speech", "noise", "impulse_response", "target", "skipped", "inactive"),
+)
+UNFINISHED = ".unfinished-"  # begins the name of what the next run may remove
+_BYTES = 2  # of a sample: clips are 16-bit WAV
+
+Row = dict[str, str]
+
+
+class ClipFolder:
+    """`noisy/`, `clean/` and `noise/` with a WAV each for a clip, `log.csv` and `settings.json`.
+
+    A clip is done when its three files are there and `log.csv` has its row. One process at a time may write the log;
+    any number may write clips.
+
+    Arguments
+    ---------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log = path / "log.csv"
+
+    def claim(self, settings: Mapping[str, object]) -> None:
+        """Make the folder ready for clips of these settings.
+
+        Raises
+        ------
+        InputError
+            When it holds something else or clips of other settings, or cannot be made.
+        """
+        record = self.path / "settings.json"
+        try:
+            if record.is_file():
+                self._compare(json.loads(record.read_text(encoding="utf-8")), settings)
+            elif self.path.exists() and any(self.path.iterdir()):
+                raise InputError(f"{self.path}: holds something else; give a new or empty folder for the clips")
+            for kind in KINDS:
+                (self.path / kind).mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a run that was killed
+                shutil.rmtree(leftover)
+            unfinished = record.with_suffix(".part")
+            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            os.replace(unfinished, record)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{record}: damaged; delete the folder, or give another one") from error
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written to ({error.strerror}); choose another output") from error
+
+    def finished(self, samples: int) -> dict[int, Row]:
+        """The row of every clip that is done; clips have this many samples."""
+        return {
+            _file_id(row): row
+            for row in self._read_log()
+            if all(_is_whole(path, samples) for path in self._files(_file_id(row), row["noisy"]).values())
+        }
+
+    def check_space(self, clips: int, samples: int) -> None:
+        """InputError when so many more clips do not fit on the disk."""
+        needed = clips * len(KINDS) * _BYTES * samples
+        free = shutil.disk_usage(self.path).free
+        if needed > free:
+            raise InputError(
+                f"{self.path}: {clips} clips need {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; "
+                "make room, ask for fewer hours or choose another output"
+            )
+
+    def write(self, parameters: ClipParameters, clip: Clip, recordings: Recordings) -> Row:
+        """Write a clip's three files, none of which appears before all are written. Returns its row for the log."""
+        noisy = noisy_name(parameters, clip, recordings.name)
+        signals = {"noisy": clip.noisy, "clean": clip.clean, "noise": clip.noise}
+        try:
+            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.path) as unfinished:
+                for kind, signal in signals.items():
+                    write_audio(Path(unfinished) / f"{kind}.wav", Audio(signal[np.newaxis], SAMPLE_RATE))
+                for kind, path in self._files(parameters.file_id, noisy).items():
+                    os.replace(Path(unfinished) / f"{kind}.wav", path)
+        except (InputError, OSError) as error:
+            raise self._failure(f"clip {parameters.file_id}", error) from error
+        return _row(parameters, clip, noisy, recordings)
+
+    def write_log(self, rows: Iterable[Row]) -> None:
+        """Write the log anew, in the order of file ids."""
+        in_order: list[Row] = sorted(rows, key=_file_id)
+        write_table(self._log, COLUMNS, in_order)
+
+    def add_to_log(self, row: Row) -> None:
+        """Add a row, at once: a clip in the log is not made again after a kill."""
+        try:
+            with self._log.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise self._failure("log.csv", error) from error
+
+    def _files(self, file_id: int, noisy: str) -> dict[str, Path]:
+        names = {"noisy": noisy, "clean": f"clean_fileid_{file_id}.wav", "noise": f"noise_fileid_{file_id}.wav"}
+        return {kind: self.path / kind / name for kind, name in names.items()}
+
+    def _compare(self, written: Mapping[str, object], asked: Mapping[str, object]) -> None:
+        for name in {**asked, **written}:
+            if written.get(name) != asked.get(name):
+                what = f"with {name} {written.get(name)}, not {asked.get(name)}"
+                if name == "recordings":
+                    what = "from other recordings than are there now"
+                raise InputError(f"{self.path}: its clips were made {what}; choose another output, or delete it")
+
+    def _read_log(self) -> list[Row]:
+        if not self._log.exists():
+            return []
+        # A kill may leave half a line: a clip without its row is made again.
+        whole, newline, _ = self._log.read_text(encoding="utf-8").rpartition("\n")
+        rows = csv.DictReader(io.StringIO(whole + newline))
+        return [row for row in rows if tuple(row) == COLUMNS and None not in row.values()]
+
+    def _failure(self, what: str, error: Exception) -> InputError:
+        # Most often the disk is full, which libsndfile calls a system error.
+        free = shutil.disk_usage(self.path).free
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return InputError(
+            f"{self.path}: {what} could not be written, {free / 1e6:,.1f} MB are free on the disk; make room and give "
+            f"the same command again, what is finished is kept ({reason})"
+        )
+
+
+def _file_id(row: Row) -> int:
+    return int(row["file_id"])
+
+
+def _is_whole(path: Path, samples: int) -> bool:
+    return path.is_file() and path.stat().st_size > _BYTES * samples
+
+
+def _row(parameters: ClipParameters, clip: Clip, noisy: str, recordings: Recordings) -> Row:
+    response = parameters.impulse_response
+    speech, noise = (
+        ";".join(
+            f"{recordings.name(segment.path)}[{segment.start}:{segment.start + segment.samples}]"
+            for segment in segments
+            if segment.path is not None
+        )
+        for segments in (parameters.speech, parameters.noise)
+    )
+    return {
+        "file_id": str(parameters.file_id),
+        "noisy": noisy,
+        "snr_db": f"{parameters.snr_db:.3f}",
+        "level_dbfs": f"{parameters.level_dbfs:.3f}",
+        "level_reached_dbfs": f"{clip.level_dbfs:.3f}",
+        "speaker": parameters.speaker,
+        "speech": speech,
+        "noise": noise,
+        "impulse_response": recordings.name(response.path) if response and response.path else "",
+        "target": parameters.target,
+        "skipped": ";".join(f"{reason}:{recordings.name(path)}" for path, reason in parameters.skipped.items()),
+        "inactive": str(parameters.inactive),
+    }
