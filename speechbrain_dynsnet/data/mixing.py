@@ -14,6 +14,7 @@ from speechbrain_dynsnet.errors import InputError
 
 _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS-2020
 PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
+_BABBLE_SPEAKERS = (3, 7)  # at least, at most
 _ACTIVE_FRAME = 512  # samples
 _ACTIVE_RANGE_DB = 35.0  # a frame this far under the loudest one is a pause
 
@@ -42,6 +43,9 @@ class MixDistribution:
         speech, as in DNS-2020.
     second_noise_probability : float
         Share of pairs with two noises, added at equal power.
+    babble_probability : float
+        Share of pairs whose noise is babble in place of a recording: several other speakers of the same
+        split, at equal power.
     tilt : float
         Largest coefficient of the random spectral tilt (a biquad; 0.375 in RNNoise, arXiv 1709.08243).
     """
@@ -50,6 +54,7 @@ class MixDistribution:
     level_dbfs: tuple[float, float] = (-35.0, -15.0)
     reverb_probability: float = 0.3
     second_noise_probability: float = 0.3
+    babble_probability: float = 0.0
     tilt: float = 0.375
 
     def __post_init__(self) -> None:
@@ -58,7 +63,7 @@ class MixDistribution:
             if not isinstance(value, Sequence) or len(value) != 2 or not value[0] <= value[1]:
                 raise InputError(f"{name} is {value!r}: give a range, such as [-5, 25]")
             object.__setattr__(self, name, (float(value[0]), float(value[1])))
-        for name in ("reverb_probability", "second_noise_probability"):
+        for name in ("reverb_probability", "second_noise_probability", "babble_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: give a share from 0 to 1")
         if not 0.0 <= self.tilt < 0.5:
@@ -111,12 +116,15 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
         All randomness comes from here.
     """
     noise_count = 1 + int(rng.random() < distribution.second_noise_probability)
+    first = _pick(tracks.clean, rng)
+    has_babble = rng.random() < distribution.babble_probability
+    babble = _draw_babble(tracks, first.group, samples, rng) if has_babble else ()
     reverberant = bool(tracks.impulse_responses) and rng.random() < distribution.reverb_probability
     response = _pick(tracks.impulse_responses, rng) if reverberant else None
     return MixParameters(
         samples=samples,
-        speech=_draw_speech(tracks, samples, rng),
-        noises=tuple(_draw_noise(tracks.noise, samples, rng) for _ in range(noise_count)),
+        speech=_draw_speech(tracks, first, samples, rng),
+        noises=babble or tuple(_draw_noise(tracks.noise, samples, rng) for _ in range(noise_count)),
         impulse_response=Segment(response.path, 0, response.samples) if response else None,
         snr_db=float(rng.uniform(*distribution.snr_db)),
         level_dbfs=float(rng.uniform(*distribution.level_dbfs)),
@@ -160,9 +168,18 @@ def active_rms(signal: np.ndarray) -> float:
     return float(np.sqrt(power[power >= loudest * 10.0 ** (-_ACTIVE_RANGE_DB / 10.0)].mean()))
 
 
-def _draw_speech(tracks: Tracks, samples: int, rng: np.random.Generator) -> tuple[Segment, ...]:
+def _draw_babble(
+    tracks: Tracks, talker: str, samples: int, rng: np.random.Generator
+) -> tuple[tuple[Segment, ...], ...]:
+    # Nothing when there is nobody else: the pair then has a recorded noise.
+    others = [speaker for speaker in tracks.by_speaker if speaker != talker]
+    count = min(len(others), int(rng.integers(_BABBLE_SPEAKERS[0], _BABBLE_SPEAKERS[1] + 1)))
+    voices = [tracks.by_speaker[others[index]] for index in rng.permutation(len(others))[:count]]
+    return tuple(_draw_speech(tracks, _pick(voice, rng), samples, rng) for voice in voices)
+
+
+def _draw_speech(tracks: Tracks, track: Track, samples: int, rng: np.random.Generator) -> tuple[Segment, ...]:
     # An utterance, then others of the same speaker until the clip is full.
-    track = _pick(tracks.clean, rng)
     if track.samples >= samples:
         return (Segment(track.path, int(rng.integers(track.samples - samples + 1)), samples),)
     segments = []

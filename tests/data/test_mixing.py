@@ -233,3 +233,23 @@ def test_active_level_of_a_steady_signal_is_its_rms(samples: int) -> None:
 def test_an_impossible_distribution_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         MixDistribution(**wrong)
+
+
+def test_babble_is_several_other_speakers(tracks: Tracks) -> None:
+    speaker_of = {track.path: track.group for track in tracks.clean}
+    for parameters in draw_many(tracks, 40, babble_probability=1.0):
+        (talker,) = {speaker_of[segment.path] for segment in parameters.speech if segment.path is not None}
+        voices = [
+            {speaker_of[segment.path] for segment in noise if segment.path is not None} for noise in parameters.noises
+        ]
+        assert all(len(voice) == 1 for voice in voices)
+        others = set().union(*voices)
+        assert talker not in others and len(voices) == len(others) == 2  # of three speakers
+        assert all(sum(segment.samples for segment in noise) == SAMPLES for noise in parameters.noises)
+
+
+def test_babble_needs_somebody_else(tracks: Tracks) -> None:
+    alone = Tracks([track for track in tracks.clean if track.group == tracks.clean[0].group], tracks.noise, [])
+    noises = {track.path for track in tracks.noise}
+    for parameters in draw_many(alone, 10, babble_probability=1.0):
+        assert {segment.path for noise in parameters.noises for segment in noise} <= noises
