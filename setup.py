@@ -45,6 +45,7 @@ setup(
         "scipy",
         "safetensors",
         "tensorboard",
+        "webdataset",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["dynsnet = speechbrain_dynsnet.cli:main"]},

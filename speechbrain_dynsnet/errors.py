@@ -28,4 +28,6 @@ def one_line(error: Exception) -> str:
     """The message of an error, without line breaks."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; check its name and permissions"
-    return " ".join(str(error).split())
+    # An error in a worker of a loader comes with the worker's traceback, of which the message is the end.
+    message = str(error).rpartition(f"{__name__}.{InputError.__name__}: ")[2]
+    return " ".join(message.split())

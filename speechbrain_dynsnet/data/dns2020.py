@@ -158,25 +158,32 @@ def find_test_pairs(synthetic: Path) -> tuple[list[PairFiles], dict[Path, str]]:
     pairs: list[PairFiles] = []
     left_out: dict[Path, str] = {}
     for test_set in TEST_SETS:
-        clean: dict[int, Path] = {}
-        noisy: dict[int, tuple[Path, float]] = {}
-        for path in sorted((synthetic / test_set / "clean").glob("*.wav")):
-            if found := _CLEAN.fullmatch(path.stem):
-                _refuse_second(clean.get(int(found[1])), path)
-                clean[int(found[1])] = path
-            else:
-                left_out[path] = "its name has no file id"
-        for path in sorted((synthetic / test_set / "noisy").glob("*.wav")):
-            if name := parse_noisy(path.name):
-                _refuse_second(noisy[name.file_id][0] if name.file_id in noisy else None, path)
-                noisy[name.file_id] = path, name.snr_db
-            else:
-                left_out[path] = "its name has no SNR and file id"
-        pairs += [
-            PairFiles(file_id, test_set, clean[file_id], *noisy[file_id]) for file_id in sorted(clean.keys() & noisy)
-        ]
-        left_out |= {clean[file_id]: "no noisy file of its id" for file_id in clean.keys() - noisy}
-        left_out |= {noisy[file_id][0]: "no clean file of its id" for file_id in noisy.keys() - clean}
+        of_set, alone = match_pairs(synthetic / test_set, test_set)
+        pairs += of_set
+        left_out |= alone
+    return pairs, left_out
+
+
+def match_pairs(folder: Path, test_set: str) -> tuple[list[PairFiles], dict[Path, str]]:
+    """The pairs of `clean/` and `noisy/` in one folder, called `test_set`; see `find_test_pairs`."""
+    clean: dict[int, Path] = {}
+    noisy: dict[int, tuple[Path, float]] = {}
+    left_out: dict[Path, str] = {}
+    for path in sorted((folder / "clean").glob("*.wav")):
+        if found := _CLEAN.fullmatch(path.stem):
+            _refuse_second(clean.get(int(found[1])), path)
+            clean[int(found[1])] = path
+        else:
+            left_out[path] = "its name has no file id"
+    for path in sorted((folder / "noisy").glob("*.wav")):
+        if name := parse_noisy(path.name):
+            _refuse_second(noisy[name.file_id][0] if name.file_id in noisy else None, path)
+            noisy[name.file_id] = path, name.snr_db
+        else:
+            left_out[path] = "its name has no SNR and file id"
+    pairs = [PairFiles(file_id, test_set, clean[file_id], *noisy[file_id]) for file_id in sorted(clean.keys() & noisy)]
+    left_out |= {clean[file_id]: "no noisy file of its id" for file_id in clean.keys() - noisy}
+    left_out |= {noisy[file_id][0]: "no clean file of its id" for file_id in noisy.keys() - clean}
     return pairs, left_out
 
 

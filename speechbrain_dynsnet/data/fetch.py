@@ -223,7 +223,7 @@ class Fetcher:
         problem = ""
         if size is not None and _size(part) != size:
             problem = f"{_size(part)} bytes arrived instead of {size}"
-        elif sha256 is not None and _sha256(part) != sha256:
+        elif sha256 is not None and sha256_of(part) != sha256:
             problem = "its checksum is wrong"
         if problem:
             self._discard(part, part.with_name(f"{part.name}.mark"))
@@ -254,7 +254,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -35,10 +35,8 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, tracks: Tracks, distribution: MixDistribution, clip_s: float, seed: int) -> None:
         self.tracks = tracks
         self.distribution = distribution
-        self.samples = round(clip_s * SAMPLE_RATE / HOP) * HOP
+        self.samples = clip_samples(clip_s)
         self.seed = seed
-        if self.samples <= 0:
-            raise InputError(f"clip_s is {clip_s}: give a length in seconds, such as 4")
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Noisy and clean, float32 (samples,)."""
@@ -83,6 +81,14 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         start = self.epoch * self.per_rank * self.ranks + self.rank
         return iter(range(start, start + self.per_rank * self.ranks, self.ranks))
+
+
+def clip_samples(clip_s: float) -> int:
+    """Samples of a clip of `clip_s` seconds, in whole hops; InputError when that is none."""
+    samples = round(clip_s * SAMPLE_RATE / HOP) * HOP
+    if samples <= 0:
+        raise InputError(f"clip_s is {clip_s}: give a length in seconds, such as 4")
+    return samples
 
 
 def open_corpus(corpus: Corpus, decoded_folder: str | Path) -> Tracks:

@@ -21,6 +21,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch.distributed import get_world_size, is_initialized
 
 from speechbrain_dynsnet.data.manifest import Corpus
+from speechbrain_dynsnet.data.shards import ShardSet
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.training.progress import write_whole
@@ -47,15 +48,16 @@ def run_folder(recipe: Recipe) -> Path:
     return Path(recipe.results_folder) / f"{trial}{recipe.family}_{recipe.scheme}_{exits}"
 
 
-def settings(recipe: Recipe, corpora: Mapping[str, Corpus], run_opts: Any) -> dict[str, Any]:
+def settings(recipe: Recipe, data: Mapping[str, Corpus | ShardSet], run_opts: Any) -> dict[str, Any]:
     """All that decides the result of a run, as plain values.
 
     Arguments
     ---------
     recipe : Recipe
         What is trained.
-    corpora : mapping of str to Corpus
-        What it is trained on: counted, and told apart by the files' names and sizes, wherever they are.
+    data : mapping of str to Corpus or ShardSet
+        What it is trained on: counted, and told apart by the files' names and sizes, or by the shards' checksums,
+        wherever they are.
     run_opts : dict or RunOptions
         SpeechBrain's, from the command line.
     """
@@ -71,7 +73,7 @@ def settings(recipe: Recipe, corpora: Mapping[str, Corpus], run_opts: Any) -> di
         | {name: value for name, value in optimizer.keywords.items() if name != "lr"},  # a setting of its own
         "mixing": vars(recipe.mixing),
         "phases": [vars(phase) for phase in recipe.phases],
-        "data": {split: _fingerprint(corpus) for split, corpus in corpora.items()},
+        "data": {split: _fingerprint(part) for split, part in data.items()},
         "options": _options(recipe, run_opts),
         "processes": get_world_size() if is_initialized() else 1,
     }
@@ -131,8 +133,10 @@ def _options(recipe: Recipe, run_opts: Any) -> dict[str, Any]:
     }
 
 
-def _fingerprint(corpus: Corpus) -> dict[str, Any]:
-    lines = sorted(f"{source.kind}/{source.path.name} {source.path.stat().st_size}" for source in corpus.sources())
+def _fingerprint(data: Corpus | ShardSet) -> dict[str, Any]:
+    if isinstance(data, ShardSet):
+        return data.fingerprint()
+    lines = sorted(f"{source.kind}/{source.path.name} {source.path.stat().st_size}" for source in data.sources())
     return {"files": len(lines), "sha256": sha256("\n".join(lines).encode()).hexdigest()}
 
 

@@ -32,7 +32,7 @@ _AT_LEAST = {  # whole numbers
     "num_workers": 0,
 }
 _POSITIVE = ("clip_s", "lr", "feature_scale")
-PATHS = ("data_folder", "results_folder", "output_folder", "baseline")
+PATHS = ("data_folder", "shards", "results_folder", "output_folder", "baseline")
 _BUILT = {
     "network": DynamicNsNet2,
     "phases": list,
@@ -54,6 +54,7 @@ class Recipe:
     scheme: str
     exits: Sequence[int]
     data_folder: str | None
+    shards: str | None
     results_folder: str
     output_folder: str | None
     network: DynamicNsNet2
@@ -166,6 +167,8 @@ def _problem(recipe: Recipe) -> str:
         return f"scheme is {recipe.scheme!r}: choose one of {', '.join(schemes)}"
     if not schemes[recipe.scheme]:
         return f"its phases are not {recipe.scheme}: choose hparams/{recipe.family}_{recipe.scheme}.yaml"
+    if recipe.shards is not None and recipe.data_folder is None:
+        return "shards are for training only: give --data_folder too, its part valid is for validation"
     if recipe.baseline is not None and recipe.family != "pretrain":
         return f"--baseline is for the pretrain family, not for {recipe.family}: leave it out"
     return ""

@@ -16,6 +16,15 @@ from torch.utils.data import DataLoader
 
 from speechbrain_dynsnet.data.manifest import Corpus, read_corpus
 from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, open_corpus
+from speechbrain_dynsnet.data.shards import (
+    ShardDataset,
+    ShardSampler,
+    ShardSet,
+    cache_of,
+    fetch_shards,
+    is_address,
+    open_shards,
+)
 from speechbrain_dynsnet.data.trial import make_trial_set
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.affine import fold_affine
@@ -77,15 +86,15 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
             recipe.data_folder,
         )
         run_on_main(make_trial_set, args=[Path(str(recipe.data_folder))])
-    corpora = read_corpus(str(recipe.data_folder))
+    data = _find_data(recipe)
     _load_baseline(recipe)
-    values = settings(recipe, corpora, run_opts)
+    values = settings(recipe, data, run_opts)
     check_same_run(folder, values)
     if bundle.is_dir():
         logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
         return bundle
     _check_device(run_opts, values["options"]["precision"])
-    loaders = _make_loaders(recipe, corpora)
+    loaders = _make_loaders(recipe, data)
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
@@ -160,18 +169,35 @@ def _load_baseline(recipe: Recipe) -> None:
     fold_affine(recipe.network, -recipe.feature_shift * recipe.feature_scale, 1.0 / recipe.feature_scale)
 
 
-def _make_loaders(recipe: Recipe, corpora: dict[str, Corpus]) -> Loaders:
+def _find_data(recipe: Recipe) -> dict[str, Corpus | ShardSet]:
+    """What to train and to validate on, found and checked."""
+    if recipe.shards is None:
+        return {**read_corpus(str(recipe.data_folder))}
+    valid = read_corpus(str(recipe.data_folder), ("valid",))
+    cache = None
+    if is_address(recipe.shards):
+        cache = cache_of(recipe.shards, Path(recipe.results_folder) / "shards")
+        run_on_main(fetch_shards, args=[recipe.shards, cache])
+    return {"train": open_shards(recipe.shards, cache), **valid}
+
+
+def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders:
     """A maker of training loaders (each phase has its own), their sampler, and the validation loader."""
     rank, ranks = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
-    sampler = EpochSampler(recipe.clips_per_epoch, recipe.batch_size, rank, ranks)
+    datasets: dict[str, ShardDataset | PairDataset] = {}
+    if isinstance(train_data := data["train"], ShardSet):
+        datasets["train"] = shards = ShardDataset(train_data, recipe.clip_s, recipe.seed)
+        sampler: EpochSampler = ShardSampler(shards, recipe.batch_size, rank, ranks)
+    else:
+        sampler = EpochSampler(recipe.clips_per_epoch, recipe.batch_size, rank, ranks)
     valid_sampler = EpochSampler(recipe.valid_clips, recipe.batch_size, rank, ranks)
     decoded = Path(recipe.results_folder) / "decoded"
     if rank > 0:
         ddp_barrier()  # the main process decodes what must be decoded; the others find it done
-    datasets = {
-        split: PairDataset(open_corpus(corpus, decoded), recipe.mixing, recipe.clip_s, recipe.seed + offset)
-        for offset, (split, corpus) in enumerate(corpora.items())
-    }
+    for offset, (split, part) in enumerate(data.items()):
+        if isinstance(part, Corpus):
+            tracks = open_corpus(part, decoded)
+            datasets[split] = PairDataset(tracks, recipe.mixing, recipe.clip_s, recipe.seed + offset)
     if rank == 0:
         ddp_barrier()
     options: dict[str, Any] = {
