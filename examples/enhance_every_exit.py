@@ -23,7 +23,7 @@ from speechbrain_dynsnet.inference.enhance import EnhanceDynamic
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
-_RUNS = 5  # timed passes over the recording, the median counts
+_RUNS = 9  # timed passes over the recording, the median counts
 _TIMED_S = 20  # of the recording, at most
 _PICTURE_S = 20  # seconds of the recording that the picture shows, at most
 
@@ -50,8 +50,9 @@ def run(source: Path, folder: Path) -> None:
         check_output(output, source=source)
     for exit, output in tqdm(outputs.items(), desc=f"{source.name}", unit="exit", leave=False):
         write_audio(output, enhance_as_wav(enhancer, audio, exit))
-    mono = torch.from_numpy(resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE))
-    draw(network, mono[:, : _PICTURE_S * SAMPLE_RATE], picture, source.name)
+    mono = torch.from_numpy(resample(audio.samples[:1], audio.rate, SAMPLE_RATE))
+    title = source.name if len(audio.samples) == 1 else f"{source.name}, first channel"
+    draw(network, mono[:, : _PICTURE_S * SAMPLE_RATE], picture, title)
     times = time_exits(network, mono[:, : _TIMED_S * SAMPLE_RATE])
     print(f"\n{source.name}: {mono.shape[-1] / SAMPLE_RATE:.1f} s, {network.architecture.family} model\n")
     print("exit   MACs a second   of the deepest   of the baseline   ms a second of audio (one core)")
@@ -66,7 +67,7 @@ def run(source: Path, folder: Path) -> None:
 def enhance_as_wav(enhancer: EnhanceDynamic, audio: Audio, exit: int) -> Audio:
     """The recording at one exit, as WAV whatever it came as, so that any player opens it."""
     enhanced = enhancer.enhance_audio(audio, exit)
-    return Audio(enhanced.samples, enhanced.rate)
+    return Audio(enhanced.samples, enhanced.rate, subtype=audio.subtype)
 
 
 @torch.no_grad()
@@ -87,6 +88,7 @@ def time_exits(network: DynamicNsNet2, mono: torch.Tensor) -> dict[int, float]:
     """Milliseconds of network time for a second of audio, whole file at once, exits interleaved."""
     features = log_power(stft(mono))
     seconds = mono.shape[-1] / SAMPLE_RATE
+    network(features)  # the first pass finds nothing in the caches
     times: dict[int, list[float]] = {exit: [] for exit in network.exits}
     for _ in range(_RUNS):
         for exit in network.exits:

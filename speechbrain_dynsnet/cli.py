@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from speechbrain_dynsnet import __version__
 from speechbrain_dynsnet.errors import InputError, one_line, one_line_errors
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class _InputErrorGroup(click.Group):
 
 
 @click.group(cls=_InputErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
 def main() -> None:
     """Noise suppression at several compute budgets, with Dynamic nsNet2."""
 

@@ -1,4 +1,4 @@
-"""What each exit of a model gives on mixtures of held-out speech and noise: PESQ-WB and DNSMOS P.808, as Markdown.
+"""What each exit of a model gives on mixtures of held-out speech and noise: PESQ-WB, DNSMOS and SI-SDR, as Markdown.
 
 python recipes/DNS2020/exits_table.py --data_folder MANIFEST_OR_FOLDER [--model BUNDLE] [--clips 60]
 """
@@ -29,7 +29,7 @@ from speechbrain_dynsnet.model.importing import import_nsnet2
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 Signal = NDArray[np.float32]
-METRICS = ("PESQ-WB", "DNSMOS P.808", "DNSMOS P.835 OVRL")
+METRICS = ("PESQ-WB", "DNSMOS P.808", "DNSMOS P.835 OVRL", "SI-SDR (dB)")
 DISTRIBUTION = MixDistribution(snr_db=(0.0, 20.0), reverb_probability=0.0, second_noise_probability=0.0, tilt=0.0)
 
 
@@ -79,10 +79,21 @@ def versions(network: DynamicNsNet2, noisy: torch.Tensor, clean: torch.Tensor) -
     return [(clean.numpy(), signal.numpy()) for signal in signals]
 
 
-def score(clean: Signal, signal: Signal) -> tuple[float, float, float]:
-    """PESQ-WB, DNSMOS P.808 and P.835 OVRL of one signal."""
+def score(clean: Signal, signal: Signal) -> tuple[float, ...]:
+    """PESQ-WB, DNSMOS P.808 and P.835 OVRL, and SI-SDR of one signal."""
     opinion = dnsmos.run(np.clip(signal, -1.0, 1.0), SAMPLE_RATE)
-    return pesq(SAMPLE_RATE, clean, signal, "wb"), float(opinion["p808_mos"]), float(opinion["ovrl_mos"])
+    return (
+        pesq(SAMPLE_RATE, clean, signal, "wb"),
+        float(opinion["p808_mos"]),
+        float(opinion["ovrl_mos"]),
+        si_sdr_db(clean, signal),
+    )
+
+
+def si_sdr_db(clean: Signal, signal: Signal) -> float:
+    """Scale-invariant signal-to-distortion ratio (arXiv 1811.02508, equation 2)."""
+    target = np.dot(signal, clean) / np.dot(clean, clean) * clean
+    return float(10.0 * np.log10(np.square(target).sum() / np.square(signal - target).sum()))
 
 
 def print_table(network: DynamicNsNet2, names: list[str], means: NDArray[np.float64]) -> None:

@@ -91,7 +91,9 @@ def _corpus(data: Path, split: str, sources: Sequence[Source]) -> Corpus:
     kinds = {kind: tuple(source for source in sources if source.kind == kind) for kind in KINDS}
     for kind in ("clean", "noise"):
         if not kinds[kind]:
-            raise InputError(f"{data}: no {kind} audio for {split}; put audio files into {kind}/")
+            raise InputError(
+                f"{data}: no {kind} audio for {split}; give more of it (train and valid share none, so each needs some)"
+            )
     return Corpus(**kinds)
 
 

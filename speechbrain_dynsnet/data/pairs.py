@@ -58,14 +58,18 @@ class EpochSampler(Sampler[int]):
         Of one rank.
     rank, ranks : int
         This process, and how many there are.
+    name : str
+        What the number of clips is called, for messages.
     """
 
-    def __init__(self, clips_per_epoch: int, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, clips_per_epoch: int, batch_size: int, rank: int = 0, ranks: int = 1, name: str = "clips_per_epoch"
+    ) -> None:
         self.per_rank = clips_per_epoch // (batch_size * ranks) * batch_size
         if self.per_rank == 0:
             raise InputError(
-                f"{clips_per_epoch} clips an epoch are less than one batch of {batch_size} on each of {ranks} "
-                "processes: raise clips_per_epoch (and valid_clips) or lower batch_size"
+                f"{name} {clips_per_epoch} is less than one batch of {batch_size} on each of {ranks} "
+                f"processes: raise {name} or lower batch_size"
             )
         self.rank = rank
         self.ranks = ranks

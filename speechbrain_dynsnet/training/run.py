@@ -14,6 +14,7 @@ from torch import cuda
 from torch.distributed import get_rank, get_world_size, is_initialized
 from torch.utils.data import DataLoader
 
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import Corpus, read_corpus
 from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, open_corpus
 from speechbrain_dynsnet.data.shards import (
@@ -190,13 +191,21 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
         sampler: EpochSampler = ShardSampler(shards, recipe.batch_size, rank, ranks)
     else:
         sampler = EpochSampler(recipe.clips_per_epoch, recipe.batch_size, rank, ranks)
-    valid_sampler = EpochSampler(recipe.valid_clips, recipe.batch_size, rank, ranks)
+    valid_sampler = EpochSampler(recipe.valid_clips, recipe.batch_size, rank, ranks, name="valid_clips")
     decoded = Path(recipe.results_folder) / "decoded"
     if rank > 0:
         ddp_barrier()  # the main process decodes what must be decoded; the others find it done
     for offset, (split, part) in enumerate(data.items()):
         if isinstance(part, Corpus):
             tracks = open_corpus(part, decoded)
+            logger.info(
+                "%s: %.2f h of speech by %d speakers, %.2f h of noise, %d impulse responses",
+                split,
+                sum(track.samples for track in tracks.clean) / SAMPLE_RATE / 3600,
+                len(tracks.by_speaker),
+                sum(track.samples for track in tracks.noise) / SAMPLE_RATE / 3600,
+                len(tracks.impulse_responses),
+            )
             datasets[split] = PairDataset(tracks, recipe.mixing, recipe.clip_s, recipe.seed + offset)
     if rank == 0:
         ddp_barrier()

@@ -84,5 +84,5 @@ def test_a_sampler_gives_the_same_epoch_again() -> None:
 
 @pytest.mark.parametrize(("clips", "batch_size", "ranks"), [(7, 8, 1), (15, 8, 2), (0, 1, 1)])
 def test_less_than_one_batch_is_an_error(clips: int, batch_size: int, ranks: int) -> None:
-    with pytest.raises(InputError, match=f"{clips} clips an epoch are less than one batch of {batch_size} on each"):
+    with pytest.raises(InputError, match=f"clips_per_epoch {clips} is less than one batch of {batch_size} on each"):
         EpochSampler(clips, batch_size, 0, ranks)

@@ -55,6 +55,9 @@ def test_what_a_user_sees(data: Path, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "concat_joint_01"
     lines = first.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines[:2]] == ["train", "valid"]
+    assert "h of speech by 2 speakers" in lines[0] and "1 speakers" in lines[1]
+    lines = lines[2:]
     assert lines[0] == f"this run is in {folder}"
     assert [line.split("  ")[0] for line in lines[1:3]] == ["exits_0_1 epoch 1/2", "exits_0_1 epoch 2/2"]
     assert all(name in lines[1] for name in ("train ", "valid loss", "exit_0 ", "exit_1 ", "ones "))
@@ -122,11 +125,11 @@ def bad(tmp_path: Path) -> Path:
         ("{bad}/unknown.yaml", "unknown.yaml: unknown key 'learning_rate'"),
         ("{yaml} --lrr 1", "unknown key 'lrr', did you mean lr?"),
         ("{yaml} --data_folder {bad}/gone", "gone: no such folder or manifest"),
-        ("{yaml} --data_folder {bad}/empty", "empty: no clean audio for train; put audio files into clean/"),
+        ("{yaml} --data_folder {bad}/empty", "empty: no clean audio for train; give more of it"),
         ("{yaml} --data_folder {bad}/only_clean", "only_clean: no noise audio for train"),
         ("{yaml} --data_folder {bad}/text", "none of .* audio files can be read"),
-        ("{yaml} --data_folder {data} --batch_size 9999", "3200 clips an epoch are less than one batch of 9999"),
-        ("{yaml} --data_folder {data} --valid_clips 3", "3 clips an epoch are less than one batch of 16"),
+        ("{yaml} --data_folder {data} --batch_size 9999", "clips_per_epoch 3200 is less than one batch of 9999"),
+        ("{yaml} --data_folder {data} --valid_clips 3", "valid_clips 3 is less than one batch of 16"),
         ("{yaml} --data_folder {data} --batch_size 0", "batch_size is 0: give a whole number of at least 1"),
         ("{yaml} --data_folder {data} --batch_size many", "batch_size is 'many'"),
         ("{yaml} --data_folder {data} --clip_s 0.001", "clip_s is 0.001: give a length in seconds"),
@@ -251,7 +254,7 @@ def test_bad_input_ends_all_processes(data: Path, tmp_path: Path) -> None:
     words[words.index("--batch_size") + 1] = "64"
     result = run([*TORCHRUN, *words], timeout=60)
     assert result.returncode != 0
-    assert "Error: 16 clips an epoch are less than one batch of 64 on each of 2 processes" in result.stderr
+    assert "Error: clips_per_epoch 16 is less than one batch of 64 on each of 2 processes" in result.stderr
     assert "exitcode  : 2" in result.stderr
     assert not (tmp_path / "concat_joint_01").exists()
 
