@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -30,35 +31,52 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 Signal = NDArray[np.float32]
 METRICS = ("PESQ-WB", "DNSMOS P.808", "DNSMOS P.835 OVRL", "SI-SDR (dB)")
-DISTRIBUTION = MixDistribution(snr_db=(0.0, 20.0), reverb_probability=0.0, second_noise_probability=0.0, tilt=0.0)
+DISTRIBUTION = MixDistribution(reverb_probability=0.0, second_noise_probability=0.0, tilt=0.0)
 
 
 @click.command()
 @click.option("--data_folder", type=Path, required=True, help="A data folder or manifest.")
 @click.option("--split", default="test", help="Which of its splits.")
 @click.option("--model", type=Path, default=SHIPPED_BUNDLE, help="A bundle, or public nsNet2 weights (.npz).")
-@click.option("--clips", default=60, help="How many mixtures of 10 s, 0 to 20 dB.")
+@click.option("--clips", default=60, help="How many mixtures of 10 s.")
+@click.option("--snr_db", type=(float, float), default=(0.0, 20.0), show_default=True, help="Range of their SNR.")
 @click.option("--seed", default=0, help="Another seed draws other mixtures.")
 @click.option("--decoded", type=Path, default=Path("results/decoded"), help="Where decoded copies are kept.")
 @click.option("--jobs", default=2, help="Processes that score.")
 @click.option("--output", type=Path, default=None, help="A CSV file for the score of each clip.")
 def main(
-    data_folder: Path, split: str, model: Path, clips: int, seed: int, decoded: Path, jobs: int, output: Path | None
+    data_folder: Path,
+    split: str,
+    model: Path,
+    clips: int,
+    snr_db: tuple[float, float],
+    seed: int,
+    decoded: Path,
+    jobs: int,
+    output: Path | None,
 ) -> None:
     """Mix, enhance at every exit, score, print the table."""
     with one_line_errors():
-        run(data_folder, split, model, clips, seed, decoded, jobs, output)
+        run(data_folder, split, model, clips, snr_db, seed, decoded, jobs, output)
 
 
 def run(
-    data_folder: Path, split: str, model: Path, clips: int, seed: int, decoded: Path, jobs: int, output: Path | None
+    data_folder: Path,
+    split: str,
+    model: Path,
+    clips: int,
+    snr_db: tuple[float, float],
+    seed: int,
+    decoded: Path,
+    jobs: int,
+    output: Path | None,
 ) -> None:
     """The same, with errors as they come."""
     if output is not None and not output.parent.is_dir():
         raise InputError(f"{output}: the folder {output.parent} does not exist; create it first")
     network = import_nsnet2(model) if model.suffix == ".npz" else load_bundle(model)
     corpus = read_corpus(data_folder, splits=(split,))[split]
-    pairs = PairDataset(open_corpus(corpus, decoded), DISTRIBUTION, clip_s=10.0, seed=seed)
+    pairs = PairDataset(open_corpus(corpus, decoded), replace(DISTRIBUTION, snr_db=snr_db), clip_s=10.0, seed=seed)
     names = ["noisy", *(f"exit {exit}" for exit in network.exits)]
     with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         signals = [signal for index in range(clips) for signal in versions(network, *pairs[index])]

@@ -10,10 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +34,7 @@ from speechbrain_dynsnet.data.shards import (
     open_shards,
 )
 from speechbrain_dynsnet.errors import InputError
+from tests.serving import serve
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -385,16 +383,8 @@ def test_shards_of_sources_are_not_for_training(pairs: Path, tmp_path: Path) -> 
 
 @pytest.fixture
 def address(shards: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the tests' output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(shards))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serve(shards) as address:
+        yield address
 
 
 def test_shards_of_an_address_are_fetched_once(

@@ -9,11 +9,8 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from safetensors.torch import load_file
 from recipes.DNS2020.shard import main
 from speechbrain_dynsnet.data.manifest import read_corpus
 from speechbrain_dynsnet.data.trial import make_trial_set
+from tests.serving import serve
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -213,16 +211,8 @@ def test_other_shards_in_the_same_run_are_refused(data: Path, shards: Path, tmp_
 
 @pytest.fixture
 def address(shards: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the tests' output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(shards))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serve(shards) as address:
+        yield address
 
 
 @pytest.mark.slow
