@@ -213,6 +213,9 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
         "batch_size": recipe.batch_size,
         "num_workers": recipe.num_workers,
         "pin_memory": cuda.is_available(),
+        # Not forked from here: until Python 3.12 a child that is forked while another thread starts or ends may hang
+        # for ever, and each epoch makes new workers. The fork server has no threads.
+        "multiprocessing_context": "forkserver" if recipe.num_workers else None,
     }
     return (
         lambda: SaveableDataLoader(datasets["train"], sampler=sampler, **options),
