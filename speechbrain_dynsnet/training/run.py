@@ -27,6 +27,7 @@ from speechbrain_dynsnet.data.shards import (
     open_shards,
 )
 from speechbrain_dynsnet.data.trial import make_trial_set
+from speechbrain_dynsnet.data.workers import end_with_parent
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.bundle import (
@@ -216,6 +217,7 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
         # Not forked from here: until Python 3.12 a child that is forked while another thread starts or ends may hang
         # for ever, and each epoch makes new workers. The fork server has no threads.
         "multiprocessing_context": "forkserver" if recipe.num_workers else None,
+        "worker_init_fn": end_with_parent,
     }
     return (
         lambda: SaveableDataLoader(datasets["train"], sampler=sampler, **options),
