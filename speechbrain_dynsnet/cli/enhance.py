@@ -1,36 +1,21 @@
-"""The command line: `dynsnet COMMAND`. Heavy imports wait until a command needs them."""
+"""`dynsnet enhance`: denoise files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from speechbrain_dynsnet import __version__
-from speechbrain_dynsnet.errors import InputError, one_line, one_line_errors
+from speechbrain_dynsnet.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.inference import EnhanceDynamic
     from speechbrain_dynsnet.runtime.enhancer import Enhancer
 
 
-class _InputErrorGroup(click.Group):
-    """Ends every command's errors as one line on stderr and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors():
-            return super().invoke(ctx)
-
-
-@click.group(cls=_InputErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
-def main() -> None:
-    """Noise suppression at several compute budgets, with Dynamic nsNet2."""
-
-
-@main.command()
+@click.command("enhance")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option(
     "-o", "--output", metavar="OUT", required=True,
@@ -43,7 +28,7 @@ def main() -> None:
     help="A model's folder, Hub id user/repo, or exported .onnx file. [default: the one in this package]",
 )
 @click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:0.")
-def enhance(inputs: tuple[str, ...], output: str, exit: int | None, model: str | None, device: str) -> None:
+def command(inputs: tuple[str, ...], output: str, exit: int | None, model: str | None, device: str) -> None:
     """Denoise audio files, or the audio files in folders.
 
     Each result has its input's sample rate, channels and length, in the format that its name
@@ -56,25 +41,6 @@ def enhance(inputs: tuple[str, ...], output: str, exit: int | None, model: str |
         _enhance_one(enhancer, *pairs[0], exit)
     else:
         _enhance_all(enhancer, pairs, exit)
-
-
-@main.command()
-@click.argument("model", required=False)
-@click.option("-o", "--output", metavar="OUT", required=True, type=Path, help="The .onnx file to write.")
-@click.option("--exit", type=int, metavar="K", help="Keep the stages up to this exit. [default: the deepest]")
-def export(model: str | None, output: Path, exit: int | None) -> None:
-    """Write a model (a folder or Hub id) as ONNX, to run where torch is not installed."""
-    if output.suffix.lower() != ".onnx":
-        raise InputError(f"{output}: give a file name that ends in .onnx")
-    try:
-        from speechbrain_dynsnet.inference.sources import resolve_source
-        from speechbrain_dynsnet.model.bundle import load_bundle
-        from speechbrain_dynsnet.runtime.export import export_onnx
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: install the package with its [export] extra") from error
-
-    export_onnx(load_bundle(resolve_source(model)), output, exit)
-    click.echo(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
 def _load(model: str | None, device: str) -> EnhanceDynamic | Enhancer:
@@ -176,7 +142,3 @@ def _result_name(source: Path) -> str:
 
 def _ends_as_folder(output: str) -> bool:
     return output.endswith(tuple(filter(None, (os.sep, os.altsep))))
-
-
-if __name__ == "__main__":
-    main()
