@@ -39,7 +39,7 @@ def main(data_folder: Path | None, results_folder: Path, clip_s: float, pairs: i
     for index in range(pairs):
         for name, dataset in datasets.items():
             start = time.process_time()
-            noisy, _ = dataset[index]
+            noisy = dataset[index].noisy
             spent[name] += time.process_time() - start
     for name, seconds in spent.items():
         print(f"{name}: {pairs * noisy.shape[-1] / SAMPLE_RATE / seconds:.0f} times real time")

@@ -13,7 +13,7 @@ import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
-from speechbrain_dynsnet.data.mixing import active_rms
+from speechbrain_dynsnet.data.levels import active_rms
 from speechbrain_dynsnet.data.trial_noise import NOISES
 
 SAYS = (

@@ -79,7 +79,7 @@ def run(
     pairs = PairDataset(open_corpus(corpus, decoded), replace(DISTRIBUTION, snr_db=snr_db), clip_s=10.0, seed=seed)
     names = ["noisy", *(f"exit {exit}" for exit in network.exits)]
     with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        signals = [signal for index in range(clips) for signal in versions(network, *pairs[index])]
+        signals = [signal for index in range(clips) for signal in versions(network, *pairs[index][:2])]
         scores = list(tqdm(pool.map(score, *zip(*signals, strict=True)), total=len(signals), desc="scoring"))
     table = np.array(scores).reshape(clips, len(names), len(METRICS))
     if output is not None:

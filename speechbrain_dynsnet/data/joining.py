@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import soundfile
 
-from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.data.levels import activity
 from speechbrain_dynsnet.data.mixing import Segment
 from speechbrain_dynsnet.data.recordings import Recordings
-from speechbrain_dynsnet.data.store import Track, read_segment
+from speechbrain_dynsnet.data.store import read_segment
+from speechbrain_dynsnet.data.tracks import Track
 from speechbrain_dynsnet.errors import InputError
 
 _CLIPPED = 0.99  # a recording that goes beyond was clipped
@@ -100,8 +100,8 @@ class Joiner:
     def _utterances(self, first: Track) -> Iterator[Track]:
         # All of the speaker's in a random order, and again, so that none is heard twice before it must be.
         yield first
-        spoken = self.recordings.tracks.by_speaker[first.group]
-        lap = [track for track in spoken if track is not first]
+        spoken = self.recordings.tracks.clean.of_group(first.group)
+        lap = [track for track in spoken if track != first]
         while True:
             yield from (lap[index] for index in self.rng.permutation(len(lap)))
             lap = spoken
@@ -140,7 +140,7 @@ class Joiner:
             return None
         try:
             audio = read_segment(track.path, segment.start, segment.samples)
-        except (InputError, soundfile.LibsndfileError):  # damaged inside, or gone since it was opened
+        except InputError:  # damaged inside, or gone since it was opened
             self.skipped[track.path] = "unreadable"
             return None
         peak = float(np.abs(audio).max())
@@ -160,33 +160,3 @@ class Joiner:
             return "none is clipped, silent or unreadable"
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(self.skipped.values()).items()))
         return f"{counts}, such as {self.recordings.name(next(iter(self.skipped)))}"
-
-
-def activity(signal: np.ndarray) -> float:
-    """The share of 50 ms windows in which there is sound, as the challenge decides it.
-
-    A window's power, relative to that of the whole signal, gives a probability; it rises within a window and falls
-    within two, so that a pause of one window counts as active. The limit is 6.3 dB under the signal's level.
-    The constants are those of the original's `activitydetector` (which sets the signal to -25 dB full scale, adds up
-    a window's squares and takes 20 log10 of the sum) in terms of level: the decisions are the same.
-
-    Arguments
-    ---------
-    signal : array
-        (time,), of any level.
-
-    Returns
-    -------
-    float
-        From 0 to 1; 0 for silence.
-    """
-    window = SAMPLE_RATE // 20
-    power = np.square(signal[: len(signal) // window * window].reshape(-1, window)).mean(axis=1)
-    if not power.any():
-        return 0.0
-    with np.errstate(divide="ignore"):  # -inf dB is a probability of 0
-        level_db = 10.0 * np.log10(power / np.square(signal).mean())
-    probability = 1.0 / (1.0 + np.exp(-0.4 * (level_db + 1.531)))
-    before = np.concatenate([[0.0], probability[:-1]])
-    weight = np.where(probability > before, 0.8, 0.05)
-    return float(np.mean(weight * probability + (1.0 - weight) * before > 0.13))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import fftconvolve, lfilter
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
-from speechbrain_dynsnet.data.store import Track, read_segment
+from speechbrain_dynsnet.data.levels import active_rms, activity, rms
+from speechbrain_dynsnet.data.store import read_segment
+from speechbrain_dynsnet.data.tracks import Track, Tracks
 from speechbrain_dynsnet.errors import InputError
 
 _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS-2020
 PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
 _BABBLE_SPEAKERS = (3, 7)  # at least, at most
-_ACTIVE_FRAME = 512  # samples
-_ACTIVE_RANGE_DB = 35.0  # a frame this far under the loudest one is a pause
+_TRIES = 10  # places listened to; after them the best one is taken
+_MISSES = 50  # unreadable places met before training gives up: not one bad file, but a disk that is gone
+_AUDIBLE = 10.0 ** (-60.0 / 20.0)  # of the RMS: below it there is room tone or dither, no speech and no noise
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class MixDistribution:
     babble_probability : float
         Share of pairs whose noise is babble in place of a recording: several other speakers of the same
         split, at equal power.
+    min_activity : float
+        A place in the speech is used when there is sound in at least this share of it (see
+        `levels.activity`), else another is tried; after 10 the most active is taken.
     tilt : float
         Largest coefficient of the random spectral tilt (a biquad; 0.375 in RNNoise, arXiv 1709.08243).
     """
@@ -55,6 +61,7 @@ class MixDistribution:
     reverb_probability: float = 0.3
     second_noise_probability: float = 0.3
     babble_probability: float = 0.0
+    min_activity: float = 0.4
     tilt: float = 0.375
 
     def __post_init__(self) -> None:
@@ -63,7 +70,7 @@ class MixDistribution:
             if not isinstance(value, Sequence) or len(value) != 2 or not value[0] <= value[1]:
                 raise InputError(f"{name} is {value!r}: give a range, such as [-5, 25]")
             object.__setattr__(self, name, (float(value[0]), float(value[1])))
-        for name in ("reverb_probability", "second_noise_probability", "babble_probability"):
+        for name in ("reverb_probability", "second_noise_probability", "babble_probability", "min_activity"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: give a share from 0 to 1")
         if not 0.0 <= self.tilt < 0.5:
@@ -73,7 +80,10 @@ class MixDistribution:
 
 @dataclass(frozen=True)
 class MixParameters:
-    """One pair, before any audio is read."""
+    """One pair: all that is random in it.
+
+    `skipped` says what was drawn and could not be read, and why.
+    """
 
     samples: int
     speech: tuple[Segment, ...]
@@ -83,26 +93,14 @@ class MixParameters:
     level_dbfs: float
     speech_tilt: tuple[float, ...]
     noise_tilt: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Tracks:
-    """The opened sources of one split."""
-
-    clean: Sequence[Track]
-    noise: Sequence[Track]
-    impulse_responses: Sequence[Track]
-    by_speaker: dict[str, list[Track]] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        speakers: dict[str, list[Track]] = {}
-        for track in self.clean:
-            speakers.setdefault(track.group, []).append(track)
-        object.__setattr__(self, "by_speaker", speakers)
+    skipped: tuple[str, ...]
 
 
 def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.random.Generator) -> MixParameters:
     """Draw one pair.
+
+    What is drawn is listened to: speech with too little activity, silent noise and files that cannot be read are
+    drawn anew.
 
     Arguments
     ---------
@@ -114,22 +112,29 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
         Length of the pair, at 16 kHz.
     rng : Generator
         All randomness comes from here.
+
+    Raises
+    ------
+    InputError
+        When none of 50 draws can be read.
     """
-    noise_count = 1 + int(rng.random() < distribution.second_noise_probability)
-    first = _pick(tracks.clean, rng)
+    draws = _Draws(tracks, distribution.min_activity, samples, rng)
+    talker, speech = draws.speech()
     has_babble = rng.random() < distribution.babble_probability
-    babble = _draw_babble(tracks, first.group, samples, rng) if has_babble else ()
+    noises = draws.babble(talker) if has_babble else ()
+    if not noises:
+        noises = tuple(draws.noise() for _ in range(1 + int(rng.random() < distribution.second_noise_probability)))
     reverberant = bool(tracks.impulse_responses) and rng.random() < distribution.reverb_probability
-    response = _pick(tracks.impulse_responses, rng) if reverberant else None
     return MixParameters(
         samples=samples,
-        speech=_draw_speech(tracks, first, samples, rng),
-        noises=babble or tuple(_draw_noise(tracks.noise, samples, rng) for _ in range(noise_count)),
-        impulse_response=Segment(response.path, 0, response.samples) if response else None,
+        speech=speech,
+        noises=noises,
+        impulse_response=draws.impulse_response() if reverberant else None,
         snr_db=float(rng.uniform(*distribution.snr_db)),
         level_dbfs=float(rng.uniform(*distribution.level_dbfs)),
         speech_tilt=tuple(rng.uniform(-distribution.tilt, distribution.tilt, 4).tolist()),
         noise_tilt=tuple(rng.uniform(-distribution.tilt, distribution.tilt, 4).tolist()),
+        skipped=tuple(draws.skipped),
     )
 
 
@@ -158,58 +163,107 @@ def mix(parameters: MixParameters) -> tuple[np.ndarray, np.ndarray]:
     return (gain * noisy).astype(np.float32), (gain * clean).astype(np.float32)
 
 
-def active_rms(signal: np.ndarray) -> float:
-    """RMS over the 32 ms frames that are no pause (within 35 dB of the loudest); 0 for silence."""
-    frames = signal[: len(signal) // _ACTIVE_FRAME * _ACTIVE_FRAME].reshape(-1, _ACTIVE_FRAME)
-    power = np.square(frames).mean(axis=1) if len(frames) else np.square(signal).mean(keepdims=True)
-    loudest = float(power.max())
-    if loudest <= 0.0:
-        return 0.0
-    return float(np.sqrt(power[power >= loudest * 10.0 ** (-_ACTIVE_RANGE_DB / 10.0)].mean()))
+class _Draws:
+    """Draws segments of audio, and keeps account of what could not be read."""
+
+    def __init__(self, tracks: Tracks, min_activity: float, samples: int, rng: np.random.Generator) -> None:
+        self.tracks = tracks
+        self.min_activity = min_activity
+        self.samples = samples
+        self.rng = rng
+        self.skipped: list[str] = []
+
+    def speech(self, speaker: str | None = None) -> tuple[str, tuple[Segment, ...]]:
+        """Who speaks, and what: of this speaker, or of the one to whom a random recording belongs."""
+        tracks = self.tracks.clean if speaker is None else self.tracks.clean.of_group(speaker)
+
+        def candidate() -> tuple[str, tuple[Segment, ...]]:
+            first = self._pick(tracks)
+            return first.group, self._utterances(first)
+
+        return self._best(candidate, lambda audio: activity(audio) * _is_audible(audio), self.min_activity)
+
+    def babble(self, talker: str) -> tuple[tuple[Segment, ...], ...]:
+        """Some speakers other than the talker; nothing when there is nobody else."""
+        speakers = self.tracks.clean.group_names
+        count = min(len(speakers) - 1, int(self.rng.integers(_BABBLE_SPEAKERS[0], _BABBLE_SPEAKERS[1] + 1)))
+        others = self.rng.choice(len(speakers) - 1, count, replace=False) if count else ()
+        own = self.tracks.clean.group_number(talker)
+        return tuple(self.speech(speakers[other + (other >= own)])[1] for other in others)
+
+    def noise(self) -> tuple[Segment, ...]:
+        """A place in a noise; a noise that is too short is repeated."""
+        return self._best(lambda: ("", self._repeated(self._pick(self.tracks.noise))), _is_audible, 1.0)[1]
+
+    def impulse_response(self) -> Segment:
+        """The whole of one that is not silent."""
+
+        def candidate() -> tuple[str, tuple[Segment, ...]]:
+            track = self._pick(self.tracks.impulse_responses)
+            return "", (Segment(track.path, 0, track.samples),)
+
+        return self._best(candidate, lambda audio: float(audio.any()), 1.0)[1][0]
+
+    def _best(
+        self,
+        candidate: Callable[[], tuple[str, tuple[Segment, ...]]],
+        fitness: Callable[[np.ndarray], float],
+        wanted: float,
+    ) -> tuple[str, tuple[Segment, ...]]:
+        """The first candidate that is as fit as wanted, or the fittest of `_TRIES`."""
+        best: tuple[float, tuple[str, tuple[Segment, ...]]] | None = None
+        tries = misses = 0
+        while tries < _TRIES:
+            group, segments = candidate()
+            try:
+                reached = fitness(join_segments(segments))
+            except InputError as error:
+                misses += 1
+                self.skipped.append(str(error))
+                if misses == _MISSES:
+                    raise InputError(f"{misses} audio files in a row cannot be read; the last: {error}") from error
+                continue
+            if reached >= wanted:
+                return group, segments
+            if best is None or reached > best[0]:
+                best = reached, (group, segments)
+            tries += 1
+        assert best is not None
+        return best[1]
+
+    def _utterances(self, track: Track) -> tuple[Segment, ...]:
+        # An utterance, then others of the same speaker until the clip is full.
+        if track.samples >= self.samples:
+            return (Segment(track.path, int(self.rng.integers(track.samples - self.samples + 1)), self.samples),)
+        same_speaker = self.tracks.clean.of_group(track.group)
+        segments = []
+        left = self.samples
+        while left > 0:
+            taken = min(left, track.samples)
+            segments.append(Segment(track.path, 0, taken))
+            gap = min(left - taken, _GAP)
+            segments.append(Segment(None, 0, gap))
+            left -= taken + gap
+            track = self._pick(same_speaker)
+        return tuple(segments)
+
+    def _repeated(self, track: Track) -> tuple[Segment, ...]:
+        spare = track.samples - self.samples
+        start = int(self.rng.integers(spare + 1)) if spare > 0 else 0
+        segments = []
+        left = self.samples
+        while left > 0:
+            taken = min(left, track.samples - start)
+            segments.append(Segment(track.path, start, taken))
+            left, start = left - taken, 0
+        return tuple(segments)
+
+    def _pick(self, tracks: Sequence[Track]) -> Track:
+        return tracks[int(self.rng.integers(len(tracks)))]
 
 
-def _draw_babble(
-    tracks: Tracks, talker: str, samples: int, rng: np.random.Generator
-) -> tuple[tuple[Segment, ...], ...]:
-    # Nothing when there is nobody else: the pair then has a recorded noise.
-    others = [speaker for speaker in tracks.by_speaker if speaker != talker]
-    count = min(len(others), int(rng.integers(_BABBLE_SPEAKERS[0], _BABBLE_SPEAKERS[1] + 1)))
-    voices = [tracks.by_speaker[others[index]] for index in rng.permutation(len(others))[:count]]
-    return tuple(_draw_speech(tracks, _pick(voice, rng), samples, rng) for voice in voices)
-
-
-def _draw_speech(tracks: Tracks, track: Track, samples: int, rng: np.random.Generator) -> tuple[Segment, ...]:
-    # An utterance, then others of the same speaker until the clip is full.
-    if track.samples >= samples:
-        return (Segment(track.path, int(rng.integers(track.samples - samples + 1)), samples),)
-    segments = []
-    left = samples
-    same_speaker = tracks.by_speaker[track.group]
-    while left > 0:
-        taken = min(left, track.samples)
-        segments.append(Segment(track.path, 0, taken))
-        gap = min(left - taken, _GAP)
-        segments.append(Segment(None, 0, gap))
-        left -= taken + gap
-        track = _pick(same_speaker, rng)
-    return tuple(segments)
-
-
-def _draw_noise(noises: Sequence[Track], samples: int, rng: np.random.Generator) -> tuple[Segment, ...]:
-    # A place in a noise; a noise that is too short is repeated.
-    track = _pick(noises, rng)
-    start = int(rng.integers(track.samples - samples + 1)) if track.samples > samples else 0
-    segments = []
-    left = samples
-    while left > 0:
-        taken = min(left, track.samples - start)
-        segments.append(Segment(track.path, start, taken))
-        left, start = left - taken, 0
-    return tuple(segments)
-
-
-def _pick(tracks: Sequence[Track], rng: np.random.Generator) -> Track:
-    return tracks[int(rng.integers(len(tracks)))]
+def _is_audible(audio: np.ndarray) -> float:
+    return float(rms(audio) > _AUDIBLE)
 
 
 def join_segments(segments: Sequence[Segment]) -> np.ndarray:
@@ -228,15 +282,11 @@ def reverberate(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Speech in a room, as long as before. The largest value of the response is its direct path, made 1."""
     # Aligned at the direct path, so that target and mixture keep the timing of the dry speech.
     direct = int(np.abs(response).argmax())
-    wet = fftconvolve(speech, response / max(float(np.abs(response[direct])), 1e-8))
+    heard = response[: direct + len(speech)]  # what comes later lies beyond the end
+    wet = fftconvolve(speech, heard / max(float(np.abs(response[direct])), 1e-8))
     return np.asarray(wet[direct : direct + len(speech)])
 
 
 def _tilt(signal: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
     b1, b2, a1, a2 = coefficients
     return np.asarray(lfilter((1.0, b1, b2), (1.0, a1, a2), signal))
-
-
-def rms(signal: np.ndarray) -> float:
-    """Root of the mean square."""
-    return float(np.sqrt(np.square(signal).mean()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,30 @@ from torch.utils.data import Dataset, Sampler
 
 from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import Corpus
-from speechbrain_dynsnet.data.mixing import MixDistribution, Tracks, draw, mix
+from speechbrain_dynsnet.data.mixing import MixDistribution, draw, mix
 from speechbrain_dynsnet.data.store import open_tracks
+from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
 
 
-class PairDataset(Dataset[tuple[Tensor, Tensor]]):
+class Pair(NamedTuple):
+    """Noisy and clean, float32 (samples,) each or a batch of them (batch, samples).
+
+    `skipped` says what was to be read for them and could not be, and why.
+    """
+
+    noisy: Tensor
+    clean: Tensor
+    skipped: tuple[str, ...] = ()
+
+
+def collate(pairs: Sequence[Pair]) -> Pair:
+    """A batch of pairs of one length."""
+    noisy, clean, skipped = zip(*pairs, strict=True)
+    return Pair(torch.stack(noisy), torch.stack(clean), tuple(reason for reasons in skipped for reason in reasons))
+
+
+class PairDataset(Dataset[Pair]):
     """An endless list of (noisy, clean) pairs, mixed as they are asked for.
 
     Arguments
@@ -38,11 +57,12 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         self.samples = clip_samples(clip_s)
         self.seed = seed
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Noisy and clean, float32 (samples,)."""
+    def __getitem__(self, index: int) -> Pair:
+        """Mix a pair."""
         rng = np.random.default_rng([self.seed, index])
-        noisy, clean = mix(draw(self.tracks, self.distribution, self.samples, rng))
-        return torch.from_numpy(noisy), torch.from_numpy(clean)
+        parameters = draw(self.tracks, self.distribution, self.samples, rng)
+        noisy, clean = mix(parameters)
+        return Pair(torch.from_numpy(noisy), torch.from_numpy(clean), parameters.skipped)
 
 
 class EpochSampler(Sampler[int]):
@@ -97,9 +117,5 @@ def clip_samples(clip_s: float) -> int:
 
 def open_corpus(corpus: Corpus, decoded_folder: str | Path) -> Tracks:
     """The tracks of one split."""
-    tracks = Tracks(
-        clean=open_tracks(corpus.clean, decoded_folder),
-        noise=open_tracks(corpus.noise, decoded_folder),
-        impulse_responses=open_tracks(corpus.impulse_responses, decoded_folder),
-    )
-    return tracks
+    kinds = (corpus.clean, corpus.noise, corpus.impulse_responses)
+    return Tracks(*(TrackList(open_tracks(sources, decoded_folder)) for sources in kinds))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechbrain_dynsnet.data.manifest import Corpus, Source
-from speechbrain_dynsnet.data.mixing import Tracks
-from speechbrain_dynsnet.data.store import Track, open_tracks
+from speechbrain_dynsnet.data.store import open_tracks
+from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def open_recordings(corpus: Corpus, root: str | Path, decoded_folder: str | Path
     """
     originals: dict[str, str] = {}
 
-    def opened(sources: Sequence[Source]) -> list[Track]:
+    def opened(sources: Sequence[Source]) -> TrackList:
         groups = {str(source.path): source.group for source in sources}
         # In place of its group, each source takes its path along: a decoded copy has a path of its own.
         tracks = open_tracks([replace(source, group=str(source.path)) for source in sources], decoded_folder)
         originals.update((track.path, track.group) for track in tracks if track.path != track.group)
-        return [replace(track, group=groups[track.group]) for track in tracks]
+        return TrackList(replace(track, group=groups[track.group]) for track in tracks)
 
     tracks = Tracks(opened(corpus.clean), opened(corpus.noise), opened(corpus.impulse_responses))
     return Recordings(tracks, str(root), originals)

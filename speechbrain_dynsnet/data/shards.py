@@ -22,20 +22,20 @@ import requests
 import soundfile
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 from webdataset.shardlists import expand_urls
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.fetch import Fetcher, check_disk, part_of
-from speechbrain_dynsnet.data.pairs import EpochSampler, clip_samples
+from speechbrain_dynsnet.data.pairs import EpochSampler, Pair, clip_samples
 from speechbrain_dynsnet.errors import InputError
 
 logger = logging.getLogger(__name__)
 INDEX = "index.json"
 KINDS = ("pairs", "sources")  # what a shard may hold
 SIGNALS = ("noisy", "clean")  # of a pair
+_MISSES = 50  # damaged clips in a row before training gives up: not one bad place, but a disk that is gone
 _REMAKE = "write the shards again with shard.py, or fetch them again"
 
 
@@ -75,7 +75,7 @@ class ShardSet:
         return [_read_signal(path, member.tolist(), start, samples) for member in self.members[pair]]
 
 
-class ShardDataset(Dataset[tuple[Tensor, Tensor]]):
+class ShardDataset(Dataset[Pair]):
     """An endless list of (noisy, clean) pairs: `len` of them an epoch.
 
     A pair of a shard is cut into as many clips as fit into it, from a place on that each epoch draws anew; so an epoch
@@ -103,15 +103,25 @@ class ShardDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Noisy and clean, float32 (samples,)."""
+    def __getitem__(self, index: int) -> Pair:
+        """Read a clip; in place of one that is damaged, the next that is not."""
+        skipped: list[str] = []
+        while True:
+            try:
+                noisy, clean = self._read(index + len(skipped))
+                return Pair(torch.from_numpy(noisy), torch.from_numpy(clean), tuple(skipped))
+            except InputError as error:
+                skipped.append(str(error))
+                if len(skipped) == min(_MISSES, len(self)):
+                    raise InputError(f"{len(skipped)} clips in a row are damaged; the last: {error}") from error
+
+    def _read(self, index: int) -> list[NDArray[np.float32]]:
         epoch, clip = divmod(index, len(self))
         pair = int(np.searchsorted(self._first, clip, side="right")) - 1
         spare = self.shards.samples[pair] - self._clips[pair] * self.samples
         offset = np.random.default_rng([self.seed, epoch, pair]).integers(spare + 1)
         start = int(offset + (clip - self._first[pair]) * self.samples)
-        noisy, clean = self.shards.read(pair, start, self.samples)
-        return torch.from_numpy(noisy), torch.from_numpy(clean)
+        return self.shards.read(pair, start, self.samples)
 
     def clips_of_shards(self) -> list[NDArray[np.int64]]:
         """The clips in each shard."""

@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +22,13 @@ from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
 from speechbrain_dynsnet.audio.resample import resample
 from speechbrain_dynsnet.data.manifest import Source
+from speechbrain_dynsnet.data.tracks import Track
 from speechbrain_dynsnet.errors import InputError
 
 logger = logging.getLogger(__name__)
 _SEEKABLE = ("WAV", "WAVEX", "FLAC", "RF64", "W64")
 _FINE = ("FLOAT", "DOUBLE", "PCM_24", "PCM_32")  # finer than 16 bits: decoded to float
 _NAMED = 20  # so many unreadable files are named; the rest are counted
-
-
-@dataclass(frozen=True)
-class Track:
-    """A 16 kHz mono file that can be read from any sample on."""
-
-    path: str
-    samples: int
-    group: str
 
 
 def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[Track]:
@@ -76,12 +67,15 @@ def open_tracks(sources: Iterable[Source], decoded_folder: str | Path) -> list[T
 
 
 def read_segment(path: str, start: int, samples: int) -> np.ndarray:
-    """`samples` float32 values of a track from sample `start` on."""
-    with soundfile.SoundFile(path) as file:
-        file.seek(start)
-        segment = np.asarray(file.read(samples, dtype="float32"))
+    """`samples` float32 values of a track from sample `start` on; InputError when they cannot be read."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            segment = np.asarray(file.read(samples, dtype="float32"))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"{path}: was readable when it was opened, and is not any more ({error})") from error
     if len(segment) != samples:
-        raise InputError(f"{path}: changed while in use, {len(segment)} of {samples} samples left; start again")
+        raise InputError(f"{path}: ends before the length that it had when it was opened")
     return segment
 
 

@@ -8,7 +8,7 @@ audiolib.py) is followed in its file names, options, joining, checks and levels,
 - `segmental_snr_mixer` brings speech and noise to one active level, then scales the noise by the ratio of the levels
   from before that: the SNR is off by that ratio, several dB either way. Here: the levels at hand.
 - `active_rms` takes 20 log10 of a power, so that its threshold of -50 dB acts at -25 dB; and only the noise decides
-  which parts of the speech count. Here: both levels by `mixing.active_rms`, each over the signal's own active frames.
+  which parts of the speech count. Here: both levels by `levels.active_rms`, each over the signal's own active frames.
 - `snr_mixer` hands back the noise from before it was scaled, so that noisy is not clean + noise. Here: as mixed.
 - The level of a clip that was scaled down is cut towards zero in its file's name. Here: rounded.
 - A clip is joined from whatever utterances follow each other in a shuffled list. Here: from one speaker's.
@@ -27,9 +27,10 @@ import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.joining import Joiner
-from speechbrain_dynsnet.data.mixing import PEAK, Segment, active_rms, join_segments, reverberate, rms
+from speechbrain_dynsnet.data.levels import active_rms, rms
+from speechbrain_dynsnet.data.mixing import PEAK, Segment, join_segments, reverberate
 from speechbrain_dynsnet.data.recordings import Recordings
-from speechbrain_dynsnet.data.store import Track
+from speechbrain_dynsnet.data.tracks import Track
 from speechbrain_dynsnet.errors import InputError
 
 TARGETS = ("reverberant", "early")

@@ -16,19 +16,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from speechbrain_dynsnet.data.pairs import EpochSampler
+from speechbrain_dynsnet.data.pairs import EpochSampler, Pair
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
-from speechbrain_dynsnet.training.progress import Averages, EpochLog
+from speechbrain_dynsnet.training.progress import Averages, EpochLog, Skipped
 from speechbrain_dynsnet.training.schedules import make_schedule
 
 OptimizerClass = Callable[[Iterable[Tensor]], Optimizer]
 logger = get_logger(__name__)
 _SILENT = 0.1  # 20 dB below the mixture
+_NAMED = 20  # so many files that could not be read are named; the rest are counted
 _STATUS_STEPS = 10  # the running losses of the exits are shown anew after so many steps
 
 
@@ -89,6 +90,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.patience = patience
         self.epochs = EpochCounter(phase.max_epochs)
         self.log = EpochLog(folder) if if_main_process() else None
+        self.skipped = Skipped()
         # The architecture comes first: it is checked before any weight is loaded.
         recoverables = {"architecture": ArchitectureRecord(network.architecture), "network": network}
         checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs})
@@ -150,9 +152,10 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             steps = f"after step {self.step} of {self.batches[sb.Stage.TRAIN]}"
             logger.info("%s goes on in epoch %d, %s", self.phase.name, self.epochs.current + 1, steps)
 
-    def compute_forward(self, batch: tuple[Tensor, Tensor], stage: sb.Stage) -> tuple[tuple[Tensor, ...], LossTerms]:
+    def compute_forward(self, batch: Pair, stage: sb.Stage) -> tuple[tuple[Tensor, ...], LossTerms]:
         """The masks of the exits in the loss, in one pass, and what the loss needs of the spectra."""
-        noisy, clean = (signal.to(self.device, non_blocking=True) for signal in batch)
+        self.skipped.add(batch.skipped)
+        noisy, clean = (signal.to(self.device, non_blocking=True) for signal in (batch.noisy, batch.clean))
         # Powers of small numbers under a logarithm: not for half precision.
         with torch.autocast(self.device_type, enabled=False):
             noisy_spectrum, clean_spectrum = stft(noisy), stft(clean)
@@ -167,7 +170,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def compute_objectives(
         self,
         predictions: tuple[tuple[Tensor, ...], LossTerms],
-        batch: tuple[Tensor, Tensor],
+        batch: Pair,
         stage: sb.Stage,
     ) -> Tensor:
         """The weighted sum of the exits' losses."""
@@ -191,7 +194,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             disable=True if self.noprogressbar or not if_main_process() else None,  # None: only on a terminal
         )
 
-    def on_fit_batch_end(self, batch: tuple[Tensor, Tensor], outputs: Any, loss: Tensor, should_step: bool) -> None:
+    def on_fit_batch_end(self, batch: Pair, outputs: Any, loss: Tensor, should_step: bool) -> None:
         """Move the schedule; show the losses of the exits in the progress bar."""
         if should_step:
             self.schedule.after_step()
@@ -199,7 +202,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             self.bar.set_postfix_str(_line(self.averages.local()), refresh=False)
         self.bar.update()
 
-    def evaluate_batch(self, batch: tuple[Tensor, Tensor], stage: sb.Stage) -> Tensor:
+    def evaluate_batch(self, batch: Pair, stage: sb.Stage) -> Tensor:
         """As the base class, and move the progress bar."""
         loss: Tensor = super().evaluate_batch(batch, stage)
         self.bar.update()
@@ -222,6 +225,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """After training, remember the losses; after validation, decide, log, and save the best and the last."""
         self.bar.close()
+        if skipped := self.skipped.new_over_ranks():
+            named = "; ".join(skipped[:_NAMED]) + ("; ..." if len(skipped) > _NAMED else "")
+            logger.warning("others were used in place of %d audio files: %s", len(skipped), named)
         if stage == sb.Stage.TRAIN:
             # The Brain's own average: it is saved in the middle of an epoch, and leaves out losses that are not finite.
             average = Averages()

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,6 +85,29 @@ class Averages:
         # Sums may be rounded in another order on another rank: decisions follow rank 0.
         distributed.broadcast(means, src=0)
         return dict(zip(self._sums, (means / distributed.get_world_size()).tolist(), strict=True))
+
+
+class Skipped:
+    """What loaders could not read and replaced: each reason is told once."""
+
+    def __init__(self) -> None:
+        self._new: set[str] = set()
+        self._told: set[str] = set()
+
+    def add(self, reasons: Iterable[str]) -> None:
+        """Note the reasons of one batch."""
+        self._new.update(reasons)
+
+    def new_over_ranks(self) -> list[str]:
+        """What no earlier call gave, of all ranks, sorted; every rank must call it."""
+        new = [sorted(self._new)]
+        if distributed.is_initialized():
+            new = [[]] * distributed.get_world_size()
+            distributed.all_gather_object(new, sorted(self._new))
+        fresh = set().union(*new) - self._told
+        self._told |= fresh
+        self._new.clear()
+        return sorted(fresh)
 
 
 class EpochLog:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import Corpus, read_corpus
-from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, open_corpus
+from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, collate, open_corpus
 from speechbrain_dynsnet.data.shards import (
     ShardDataset,
     ShardSampler,
@@ -202,9 +202,9 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
             logger.info(
                 "%s: %.2f h of speech by %d speakers, %.2f h of noise, %d impulse responses",
                 split,
-                sum(track.samples for track in tracks.clean) / SAMPLE_RATE / 3600,
-                len(tracks.by_speaker),
-                sum(track.samples for track in tracks.noise) / SAMPLE_RATE / 3600,
+                tracks.clean.samples.sum() / SAMPLE_RATE / 3600,
+                len(tracks.clean.group_names),
+                tracks.noise.samples.sum() / SAMPLE_RATE / 3600,
                 len(tracks.impulse_responses),
             )
             datasets[split] = PairDataset(tracks, recipe.mixing, recipe.clip_s, recipe.seed + offset)
@@ -213,9 +213,11 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
     options: dict[str, Any] = {
         "batch_size": recipe.batch_size,
         "num_workers": recipe.num_workers,
+        "collate_fn": collate,
+        "persistent_workers": recipe.num_workers > 0,  # to start one from the fork server takes seconds
         "pin_memory": cuda.is_available(),
         # Not forked from here: until Python 3.12 a child that is forked while another thread starts or ends may hang
-        # for ever, and each epoch makes new workers. The fork server has no threads.
+        # for ever. The fork server has no threads.
         "multiprocessing_context": "forkserver" if recipe.num_workers else None,
         "worker_init_fn": end_with_parent,
     }

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.files import Audio, write_audio
-from speechbrain_dynsnet.data.mixing import Tracks
-from speechbrain_dynsnet.data.store import Track
+from speechbrain_dynsnet.data.tracks import Track, TrackList, Tracks
 
 RATE = 16000
 
@@ -48,4 +47,4 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> Tracks:
         response[:direct] = 0.0
         response[direct] = 1.0 if index else -0.5
         rooms.append(write_track(folder / f"room_{index}.wav", response, f"room{index}"))
-    return Tracks(clean, noise, rooms)
+    return Tracks(TrackList(clean), TrackList(noise), TrackList(rooms))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from speechbrain_dynsnet.data.mixing import MixDistribution, MixParameters, Segment, Tracks, active_rms, draw, mix
-from speechbrain_dynsnet.data.store import Track
+from speechbrain_dynsnet.data.levels import active_rms, activity
+from speechbrain_dynsnet.data.mixing import MixDistribution, MixParameters, Segment, draw, join_segments, mix
+from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
 from tests.data.conftest import RATE, speech_like, write_track
 
@@ -111,8 +112,9 @@ def test_utterances_shorter_than_the_clip_come_from_one_speaker(tracks: Tracks) 
 
 
 def test_long_recordings_are_cut_at_any_place(tmp_path: Path) -> None:
-    one = Track("long.wav", 10 * RATE, "anna")
-    many = draw_many(Tracks([one], [one], []), 300)
+    audio = 0.1 * np.random.default_rng(0).standard_normal(10 * RATE)
+    one = TrackList([write_track(tmp_path / "long.wav", audio, "anna")])
+    many = draw_many(Tracks(one, one, TrackList([])), 300)
     for starts in ([p.speech[0].start for p in many], [p.noises[0][0].start for p in many]):
         assert 0 <= min(starts) < 0.2 * RATE
         assert 7.8 * RATE < max(starts) <= 8 * RATE
@@ -121,7 +123,9 @@ def test_long_recordings_are_cut_at_any_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", [100, 700, SAMPLES - 1, SAMPLES, SAMPLES + 1])
 def test_a_noise_of_any_length_fills_the_clip(tracks: Tracks, tmp_path: Path, samples: int) -> None:
     noise = write_track(tmp_path / "n.wav", np.linspace(0.1, 0.9, samples), "n")
-    for parameters in draw_many(Tracks(tracks.clean, [noise], []), 3, second_noise_probability=0.0, tilt=0.0):
+    for parameters in draw_many(
+        Tracks(tracks.clean, TrackList([noise]), TrackList([])), 3, second_noise_probability=0.0, tilt=0.0
+    ):
         (segments,) = parameters.noises
         assert sum(segment.samples for segment in segments) == SAMPLES
         noisy, clean = mix(parameters)
@@ -149,9 +153,9 @@ def test_two_noises_are_equally_loud(tmp_path: Path, tracks: Tracks) -> None:
 def test_silence_does_no_harm(tmp_path: Path, tracks: Tracks, silent: str) -> None:
     nothing = write_track(tmp_path / "silence.wav", np.zeros(SAMPLES), "nobody")
     quiet = Tracks(
-        [nothing] if "speech" in silent else tracks.clean,
-        [nothing] if "noise" in silent else tracks.noise,
-        [nothing] if "room" in silent else tracks.impulse_responses,
+        TrackList([nothing]) if "speech" in silent else tracks.clean,
+        TrackList([nothing]) if "noise" in silent else tracks.noise,
+        TrackList([nothing]) if "room" in silent else tracks.impulse_responses,
     )
     for parameters in draw_many(quiet, 5, reverb_probability=float("room" in silent)):
         noisy, clean = mix(parameters)
@@ -173,7 +177,7 @@ def test_the_reverberant_target_keeps_the_time_of_the_dry_speech(tmp_path: Path,
     speech = write_track(tmp_path / "clicks.wav", clicks, "clicks")
     rooms_used = set()
     for parameters in draw_many(
-        Tracks([speech], tracks.noise, tracks.impulse_responses), 10, reverb_probability=1.0, tilt=0.0
+        Tracks(TrackList([speech]), tracks.noise, tracks.impulse_responses), 10, reverb_probability=1.0, tilt=0.0
     ):
         _, clean = mix(parameters)
         assert sorted(np.argsort(np.abs(clean))[-3:]) == [1, 9000, 20000]  # the direct sound
@@ -249,7 +253,65 @@ def test_babble_is_several_other_speakers(tracks: Tracks) -> None:
 
 
 def test_babble_needs_somebody_else(tracks: Tracks) -> None:
-    alone = Tracks([track for track in tracks.clean if track.group == tracks.clean[0].group], tracks.noise, [])
+    alone = Tracks(TrackList(tracks.clean.of_group(tracks.clean[0].group)), tracks.noise, TrackList([]))
     noises = {track.path for track in tracks.noise}
     for parameters in draw_many(alone, 10, babble_probability=1.0):
         assert {segment.path for noise in parameters.noises for segment in noise} <= noises
+
+
+def test_speech_with_enough_activity_is_chosen(tmp_path: Path, tracks: Tracks) -> None:
+    # 20 s of which 3 s are speech: a place drawn blindly holds some in one of three cases.
+    audio = 1e-5 * np.random.default_rng(1).standard_normal(20 * RATE)
+    audio[8 * RATE : 11 * RATE] += speech_like(3.0, 150.0, np.random.default_rng(2))
+    pauses = TrackList([write_track(tmp_path / "pauses.wav", audio, "anna")])
+    pauses_in = Tracks(pauses, tracks.noise, TrackList([]))
+    found = {}
+    for least in (0.0, 0.4):
+        spoken = [join_segments(one.speech) for one in draw_many(pauses_in, 60, min_activity=least)]
+        found[least] = np.mean([rms(audio) > 1e-3 and activity(audio) >= 0.4 for audio in spoken])
+    assert found[0.4] > 0.7  # ten tries each
+    assert found[0.0] < 0.35
+
+
+def test_a_silent_place_in_a_noise_is_passed_over(tmp_path: Path, tracks: Tracks) -> None:
+    audio = np.zeros(20 * RATE)
+    audio[10 * RATE :] = 0.1 * np.random.default_rng(0).standard_normal(10 * RATE)
+    half = TrackList([write_track(tmp_path / "half.wav", audio, "n")])
+    for parameters in draw_many(Tracks(tracks.clean, half, TrackList([])), 60):
+        noisy, clean = mix(parameters)
+        assert db(speech_rms(clean) / rms(noisy - clean)) == pytest.approx(parameters.snr_db, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["clean", "noise", "impulse_responses"])
+def test_a_file_that_breaks_is_replaced_and_named(tmp_path: Path, tracks: Tracks, kind: str) -> None:
+    source = getattr(tracks, kind)
+    copies = []
+    for index, track in enumerate(source):
+        copy = tmp_path / f"{index}.wav"
+        copy.write_bytes(Path(track.path).read_bytes())
+        copies.append(replace(track, path=str(copy)))
+    mine = replace(tracks, **{kind: TrackList(copies)})
+    (tmp_path / "0.wav").write_bytes(b"RIFF and no more")
+    many = draw_many(mine, 40, reverb_probability=1.0)
+    told = {reason for parameters in many for reason in parameters.skipped}
+    assert len(told) == 1
+    assert str(tmp_path / "0.wav") in told.pop()
+    assert sum(bool(parameters.skipped) for parameters in many) > 2
+    assert draw_many(mine, 40, reverb_probability=1.0) == many  # others in its place, the same each time
+    for parameters in many:
+        assert np.isfinite(mix(parameters)[0]).all()
+    for copy in tmp_path.iterdir():
+        copy.unlink()
+    with pytest.raises(InputError, match=r"50 audio files in a row cannot be read; the last: .*\.wav: was readable"):
+        draw_many(mine, 1, reverb_probability=1.0)
+
+
+def test_a_response_longer_than_the_clip_is_heard_as_far_as_it_reaches(tmp_path: Path, tracks: Tracks) -> None:
+    long = np.zeros(4 * SAMPLES)
+    long[[50, 50 + SAMPLES // 2, 50 + SAMPLES]] = 1.0, 0.5, 0.25
+    rooms = TrackList([write_track(tmp_path / "long.wav", long * 0.9, "long")])
+    (parameters,) = draw_many(replace(tracks, impulse_responses=rooms), 1, reverb_probability=1.0, tilt=0.0)
+    _, wet = mix(parameters)
+    _, dry = mix(replace(parameters, impulse_response=None))
+    expected = dry + 0.5 * np.concatenate([np.zeros(SAMPLES // 2), dry[: -SAMPLES // 2]])
+    np.testing.assert_allclose(wet / rms(wet), expected / rms(expected), atol=2e-3)

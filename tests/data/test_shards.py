@@ -204,7 +204,8 @@ def test_an_epoch_has_every_stretch_of_every_pair_once(pairs: Path, written: Pat
     assert clips.samples == 4096
     assert len(clips) == sum(length // 4096 for length in lengths)
     for epoch in (0, 1):
-        noisy, clean = zip(*(clips[epoch * len(clips) + clip] for clip in range(len(clips))), strict=True)
+        noisy, clean, skipped = zip(*(clips[epoch * len(clips) + clip] for clip in range(len(clips))), strict=True)
+        assert not any(skipped)
         assert all(signal.shape == (4096,) and signal.dtype == torch.float32 for signal in (*noisy, *clean))
         assert all(torch.allclose(a, b - 30000 / 32768, atol=1e-6) for a, b in zip(noisy, clean, strict=True))
     starts = [[int(clips[epoch * len(clips) + clip][1][0] * 32768) for clip in range(len(clips))] for epoch in (0, 1)]
@@ -356,6 +357,30 @@ def test_a_shard_that_does_not_fit_is_named(shards: Path) -> None:
         found.read(4, 0, 100)
 
 
+def test_training_goes_on_past_a_damaged_clip(shards: Path) -> None:
+    with tarfile.open(shards / "000.tar") as tar:
+        offset = tar.getmembers()[0].offset_data
+    clips = dataset(shards)
+    whole = [clips[clip] for clip in range(len(clips))]
+    damaged = bytearray((shards / "000.tar").read_bytes())
+    damaged[offset + 100] ^= 1
+    (shards / "000.tar").write_bytes(damaged)
+    bad = int(clips.shards.samples[0]) // clips.samples  # the clips of the first pair
+    for clip in range(len(clips)):
+        found, instead = clips[clip], max(clip, bad)
+        assert torch.equal(found.noisy, whole[instead].noisy) and torch.equal(found.clean, whole[instead].clean)
+        assert len(found.skipped) == instead - clip
+        assert all("000.tar: damaged at byte 512" in reason for reason in found.skipped)
+
+
+def test_a_disk_that_is_gone_ends_the_reading(shards: Path) -> None:
+    clips = dataset(shards)
+    for shard in shards.glob("*.tar"):
+        shard.unlink()
+    with pytest.raises(InputError, match=r"clips in a row are damaged; the last: .*tar: cannot be read at byte"):
+        clips[0]
+
+
 def test_a_length_that_the_index_makes_up_is_named(shards: Path) -> None:
     change_index(shards, "clip['length'] = 10**6")
     with pytest.raises(InputError, match=r"000.tar: .*byte \d+ "):
@@ -423,6 +448,7 @@ import json, sys
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader
+from speechbrain_dynsnet.data.pairs import collate
 from speechbrain_dynsnet.data.shards import ShardDataset, ShardSampler, open_shards
 
 distributed.init_process_group("gloo")
@@ -433,7 +459,7 @@ result = []
 for epoch in (1, 2):
     sampler.set_epoch(epoch)
     seen = []
-    for noisy, clean in DataLoader(clips, batch_size=3, sampler=sampler, num_workers=1):
+    for noisy, clean, _ in DataLoader(clips, batch_size=3, sampler=sampler, num_workers=1, collate_fn=collate):
         distributed.all_reduce(noisy.sum())
         seen += [round(float(one[0]) * 32768) for one in clean]
     parts = [None] * ranks

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speechbrain_dynsnet.data.clip_folder import ClipFolder, Row
 from speechbrain_dynsnet.data.dns2020 import parse_noisy
-from speechbrain_dynsnet.data.joining import activity
+from speechbrain_dynsnet.data.levels import activity
 from speechbrain_dynsnet.data.manifest import read_whole_corpus
 from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
 from speechbrain_dynsnet.data.synthesis import (

@@ -196,7 +196,7 @@ class Checked(DynBrain):
             print("CHECKED", self.phase.name, len(batches), flush=True)
 
     def fit_batch(self, batch):
-        self.seen.append(digest(*batch))
+        self.seen.append(digest(batch.noisy, batch.clean))
         return super().fit_batch(batch)
 
 import speechbrain_dynsnet.training.run as run

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
+from speechbrain_dynsnet.training import run
 from speechbrain_dynsnet.training.brain import DynBrain
+from speechbrain_dynsnet.training.folder import open_run_folder
 from speechbrain_dynsnet.training.recipe import load_recipe
 from speechbrain_dynsnet.training.run import train
 from tests.training.conftest import HPARAMS, SMALL
@@ -239,3 +241,27 @@ def test_speechbrains_options_that_need_care(train_small: Train, tmp_path: Path)
         train_small(tmp_path, run_opts={"test_only": True})
     bundle = train_small(tmp_path, run_opts={"optimizer_step_limit": "2"})  # as the command line gives it
     assert len((bundle.parent / "phase_0_exits_0_1" / "log.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_training_goes_on_without_a_file_that_breaks_and_says_so_once(
+    train_small: Train,
+    small_set: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+) -> None:
+    data = shutil.copytree(small_set, tmp_path / "data")
+    broken = sorted((data / "noise").rglob("*.wav"))[0]
+
+    def after_all_is_opened(*args: object) -> None:
+        broken.unlink()
+        open_run_folder(*args)
+
+    monkeypatch.setattr(run, "open_run_folder", after_all_is_opened)
+    bundle = train_small(tmp_path, data_folder=str(data), num_workers=workers, max_epochs=3, valid_clips=16)
+    assert bundle.is_dir()
+    told = [record.getMessage() for record in caplog.records if "in place of" in record.getMessage()]
+    assert len(told) == 1
+    assert "others were used in place of 1 audio files" in told[0] and broken.name in told[0]
