@@ -1,4 +1,4 @@
-"""Read nsNet2 weights that other projects trained."""
+"""Read nsNet2 weights that other projects trained, or a network of either kind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.architecture import LAST_STAGE, Architecture
+from speechbrain_dynsnet.model.bundle import load_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 # what the layer of each stage is called in such files
 _LAYERS = ("fc1", "gru1", "gru2", "fc2", "fc3", "fc4")
+
+
+def load_network(path: str | Path) -> DynamicNsNet2:
+    """The network of a bundle, or of public nsNet2 weights when the path ends in .npz; InputError for anything else."""
+    return import_nsnet2(path) if Path(path).suffix == ".npz" else load_bundle(path)
 
 
 def import_nsnet2(path: str | Path, fc1_activation: str = "none") -> DynamicNsNet2:

@@ -21,6 +21,7 @@ from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
+from speechbrain_dynsnet.training.distillation import Teacher
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
 from speechbrain_dynsnet.training.progress import Averages, EpochLog, Skipped
@@ -60,6 +61,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         SpeechBrain's run options as the recipe sets them.
     run_opts : dict or RunOptions
         The same from the command line; they win.
+    teacher : Teacher or None
+        Whose masks are a second target, in training only: losses of validation are those of the paper.
     """
 
     # set by SpeechBrain
@@ -78,6 +81,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         affine: tuple[float, float],
         options: dict[str, Any],
         run_opts: Any,
+        teacher: Teacher | None = None,
     ) -> None:
         trainable = phase.trainable(network)
         for name, parameter in network.named_parameters():
@@ -86,6 +90,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.phase = phase
         self.loss = loss
         self.affine = affine
+        self.teacher = teacher
         self.schedule_name = schedule
         self.patience = patience
         self.epochs = EpochCounter(phase.max_epochs)
@@ -162,6 +167,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             # A target that is silent beside its noise must not outweigh the rest of the batch.
             scale_std = torch.maximum(clean.std(dim=-1), _SILENT * noisy.std(dim=-1))
             terms = self.loss.prepare(noisy_spectrum, clean_spectrum, scale_std)
+            if self.teacher is not None and stage == sb.Stage.TRAIN:
+                terms = self.teacher.guide(terms, noisy_spectrum, self.loss)
             shift, scale = self.affine
             features = scale * (log_power(noisy_spectrum) + shift)
         masks, _ = self.modules["network"](features, exit=self.phase.exits)

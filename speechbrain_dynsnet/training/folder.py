@@ -24,6 +24,7 @@ from speechbrain_dynsnet.data.manifest import Corpus
 from speechbrain_dynsnet.data.shards import ShardSet
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import WEIGHTS
+from speechbrain_dynsnet.training.distillation import fingerprint
 from speechbrain_dynsnet.training.progress import write_whole
 from speechbrain_dynsnet.training.recipe import PATHS, Recipe
 
@@ -79,6 +80,8 @@ def settings(recipe: Recipe, data: Mapping[str, Corpus | ShardSet], run_opts: An
     }
     if recipe.baseline is not None:
         plain["baseline_weights"] = sha256((Path(recipe.baseline) / WEIGHTS).read_bytes()).hexdigest()
+    if recipe.teacher is not None:
+        plain["teacher_weights"] = fingerprint(recipe.teacher)
     return json.loads(json.dumps(plain))  # type: ignore[no-any-return]
 
 

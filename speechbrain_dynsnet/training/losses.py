@@ -89,6 +89,29 @@ class MultiExitLoss:
         linear = product.mul_(cosine.mul_(self.complex_share).add_(1.0 - self.complex_share))
         return LossTerms(quadratic, linear, constant, _frame_weights(noisy, frames))
 
+    @torch.no_grad()
+    def towards(self, terms: LossTerms, mask: Tensor, weight: float) -> LossTerms:
+        """Terms whose loss has `weight` times the mean of (|X|^c (M^c - `mask`^c))^2 added to it, at no cost an exit.
+
+        That is A^2 m^2 - 2 A^2 n m + A^2 n^2 with n = `mask`^c: of the same form as the loss.
+
+        Arguments
+        ---------
+        terms : LossTerms
+            From `prepare`.
+        mask : Tensor
+            (batch, time, bins), what masks are drawn towards.
+        weight : float
+            Of the added term.
+        """
+        drawn = mask.float().clamp(min=_MASK_FLOOR).pow_(self.compression).mul_(terms.quadratic).mul_(weight)
+        return LossTerms(
+            terms.quadratic * (1.0 + weight),
+            terms.linear + drawn,
+            drawn.square_().div_(terms.quadratic * weight).add_(terms.constant) if weight > 0.0 else terms.constant,
+            terms.weights,
+        )
+
     def of_mask(self, mask: Tensor, terms: LossTerms) -> Tensor:
         """The loss of one exit (equation 3 over valid frames and bins, then the mean over the batch).
 

@@ -31,8 +31,8 @@ _AT_LEAST = {  # whole numbers
     "patience": 1,
     "num_workers": 0,
 }
-_POSITIVE = ("clip_s", "lr", "feature_scale")
-PATHS = ("data_folder", "shards", "results_folder", "output_folder", "baseline")
+_POSITIVE = ("clip_s", "lr", "feature_scale", "teacher_weight")
+PATHS = ("data_folder", "shards", "results_folder", "output_folder", "baseline", "teacher")
 _BUILT = {
     "network": DynamicNsNet2,
     "phases": list,
@@ -61,6 +61,8 @@ class Recipe:
     phases: list[Phase]
     loss: MultiExitLoss
     mixing: MixDistribution
+    teacher: str | None
+    teacher_weight: float
     clip_s: float
     batch_size: int
     clips_per_epoch: int

@@ -38,6 +38,7 @@ from speechbrain_dynsnet.model.bundle import (
 )
 from speechbrain_dynsnet.model.device import check_device
 from speechbrain_dynsnet.training.brain import DynBrain
+from speechbrain_dynsnet.training.distillation import Teacher
 from speechbrain_dynsnet.training.folder import (
     check_same_run,
     open_run_folder,
@@ -90,6 +91,7 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
         run_on_main(make_trial_set, args=[Path(str(recipe.data_folder))])
     data = _find_data(recipe)
     _load_baseline(recipe)
+    teacher = Teacher(recipe.teacher, recipe.teacher_weight) if recipe.teacher is not None else None
     values = settings(recipe, data, run_opts)
     check_same_run(folder, values)
     if bundle.is_dir():
@@ -100,7 +102,7 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
-        best = _train_phases(recipe, folder, loaders, run_opts)
+        best = _train_phases(recipe, folder, loaders, run_opts, teacher)
         if run_opts.get("debug"):
             logger.info("this was a debug run of a few batches: no model is kept")
         elif if_main_process():
@@ -112,7 +114,9 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
     return bundle
 
 
-def _train_phases(recipe: Recipe, folder: Path, loaders: Loaders, run_opts: Any) -> dict[str, float]:
+def _train_phases(
+    recipe: Recipe, folder: Path, loaders: Loaders, run_opts: Any, teacher: Teacher | None
+) -> dict[str, float]:
     """One phase after the other; what the best checkpoint of the last one was saved with."""
     train_loader, sampler, valid_loader = loaders
     best: dict[str, float] = {}
@@ -128,6 +132,7 @@ def _train_phases(recipe: Recipe, folder: Path, loaders: Loaders, run_opts: Any)
             (recipe.feature_shift, recipe.feature_scale),
             recipe.options,
             run_opts,
+            teacher,
         )
         best = brain.train_phase(train_loader(), sampler, valid_loader)
     return best

@@ -233,3 +233,36 @@ def test_preparing_leaves_the_spectra_alone_and_keeps_no_graph() -> None:
     assert torch.equal(noisy.detach(), copies[0])
     assert torch.equal(clean.detach(), copies[1])
     assert not terms.quadratic.requires_grad
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("compression", [0.3, 1.0])
+def test_a_teacher_adds_the_squared_distance_of_compressed_masks(weight: float, compression: float) -> None:
+    noisy, clean = signals()
+    loss = MultiExitLoss(compression)
+    terms = prepare(noisy, clean, torch.tensor([9, 4, 7]), compression=compression)
+    mask, taught = random_mask(terms).requires_grad_(), random_mask(terms, seed=1)
+    before = terms.quadratic.clone(), terms.linear.clone(), terms.constant.clone()
+    guided = loss.of_mask(mask, loss.towards(terms, taught, weight))
+    # The distance written out, in double precision, over valid frames and bins, then the mean over the batch.
+    spectra = stft(noisy).abs().double() / clean.double().std(dim=-1)[:, None, None]
+    distance = (spectra**compression * (mask.double() ** compression - taught.double() ** compression)) ** 2
+    by_hand = torch.stack([clip[:frames].mean() for clip, frames in zip(distance, (9, 4, 7), strict=True)]).mean()
+    expected = loss.of_mask(mask, terms).double() + weight * by_hand
+    assert guided.item() == pytest.approx(expected.item(), rel=1e-4)
+    (slope,) = torch.autograd.grad(guided, mask, retain_graph=True)
+    (expected_slope,) = torch.autograd.grad(expected, mask)
+    torch.testing.assert_close(slope, expected_slope, rtol=2e-3, atol=1e-5)
+    for kept, now in zip(before, (terms.quadratic, terms.linear, terms.constant), strict=True):
+        assert torch.equal(kept, now)
+
+
+def test_silence_with_a_teacher_stays_finite() -> None:
+    noisy = torch.zeros(2, SAMPLES)
+    loss = MultiExitLoss()
+    terms = prepare(noisy, noisy)
+    for value in (0.0, 1.0):
+        mask = torch.full_like(terms.quadratic, 0.5).requires_grad_()
+        total = loss.of_mask(mask, loss.towards(terms, torch.full_like(terms.quadratic, value), 3.0))
+        total.backward()
+        assert torch.isfinite(total) and torch.isfinite(mask.grad).all()

@@ -1,0 +1,52 @@
+"""A teacher's masks as a second target: each exit is drawn towards what a trained network does to the same mixture."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from speechbrain_dynsnet.model.bundle import WEIGHTS
+from speechbrain_dynsnet.model.features import log_power
+from speechbrain_dynsnet.model.importing import load_network
+from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
+
+
+class Teacher:
+    """A trained network, and how much its masks count.
+
+    Arguments
+    ---------
+    path : str or Path
+        A bundle, or public nsNet2 weights (.npz); its deepest exit teaches.
+    weight : float
+        Of the mean of (|X|^c (M^c - M_teacher^c))^2 beside the loss of each exit.
+    """
+
+    def __init__(self, path: str | Path, weight: float) -> None:
+        self.network = load_network(path).requires_grad_(False)
+        self.weight = weight
+
+    @torch.no_grad()
+    def guide(self, terms: LossTerms, noisy_spectrum: Tensor, loss: MultiExitLoss) -> LossTerms:
+        """The terms of a batch with the teacher's opinion in them.
+
+        Arguments
+        ---------
+        terms : LossTerms
+            Of the batch.
+        noisy_spectrum : Tensor
+            Complex (batch, time, bins), on the device of the terms.
+        loss : MultiExitLoss
+            Which made the terms.
+        """
+        mask, _ = self.network.to(noisy_spectrum.device)(log_power(noisy_spectrum))
+        return loss.towards(terms, mask, self.weight)
+
+
+def fingerprint(path: str | Path) -> str:
+    """The checksum of a teacher's weights, wherever they are."""
+    path = Path(path)
+    return sha256((path if path.is_file() else path / WEIGHTS).read_bytes()).hexdigest()
