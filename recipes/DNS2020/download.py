@@ -1,6 +1,6 @@
-"""Fetch the DNS-2020 challenge's data: python recipes/DNS2020/download.py DIR [--dry_run].
+"""Fetch the DNS-2020 challenge's data: python recipes/DNS2020/download.py DIR [--only test_set] [--dry_run].
 
-Stopped or cut off, the same command goes on where it was. DIR/datasets appears when all of it is there.
+Stopped or cut off, the same command goes on where it was. DIR/datasets appears when all that was asked for is there.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import click
 import requests
 from tqdm import tqdm
 
-from speechbrain_dynsnet.data.fetch import Fetcher, check_disk, free_bytes, part_of
-from speechbrain_dynsnet.data.lfs import fetch_objects, find_pointers
+from speechbrain_dynsnet.data.fetch import Fetcher, Unreachable, check_disk, free_bytes, in_bytes, part_of
+from speechbrain_dynsnet.data.lfs import Pointer, fetch_objects, find_pointers
 from speechbrain_dynsnet.errors import InputError, one_line_errors
 
 # The data is in the Git LFS of https://github.com/microsoft/DNS-Challenge, branch interspeech2020/master; its README
@@ -27,12 +28,16 @@ from speechbrain_dynsnet.errors import InputError, one_line_errors
 REPOSITORY = "https://github.com/microsoft/DNS-Challenge"
 ARCHIVE_URL = f"{REPOSITORY}/archive/refs/heads/interspeech2020/master.tar.gz"
 LFS_URL = f"{REPOSITORY}.git/info/lfs"
-# Known beforehand for the disk check only: 65,348 files of speech of 31 s, 65,302 of noise of 10 s, 600 of 10 s
-# in the test sets, 16 kHz, 16 bits. The pointers say it to the byte later.
-EXPECTED_FILES = 131_250
-EXPECTED_BYTES = 86_000_000_000
+# Known beforehand, for the disk check and --dry_run: how many files and bytes. Speech is in pieces of 31 s, all else of
+# 10 s, at 16 kHz and 16 bits. The pointers say it to the byte later.
+EXPECTED = {
+    "clean": (65_348, 65_348 * 31 * 32_000),
+    "noise": (65_302, 65_302 * 10 * 32_000),
+    "test_set": (600, 600 * 10 * 32_000),
+}
 
 UNFINISHED = ".download"  # in DIR, while data is incomplete
+QUICK_S = (5.0, 5.0)  # for --dry_run, which can do without an answer
 
 
 @click.command()
@@ -41,53 +46,114 @@ UNFINISHED = ".download"  # in DIR, while data is incomplete
     "--mirror", metavar="URL", help="Another archive (.tar, .tar.gz, .tar.bz2) of datasets/: audio or pointers."
 )
 @click.option("--lfs_server", metavar="URL", default=LFS_URL, show_default=True, help="What pointers point into.")
+@click.option(
+    "--only", type=click.Choice([*EXPECTED]), help="Fetch only this; all else stays pointers.  [default: all]"
+)
 @click.option("--jobs", default=8, show_default=True, type=click.IntRange(1), help="Files fetched at the same time.")
 @click.option("--dry_run", is_flag=True, help="Say what would be done, and do nothing.")
-def main(folder: Path, mirror: str | None, lfs_server: str, jobs: int, dry_run: bool) -> None:
+def main(folder: Path, mirror: str | None, lfs_server: str, only: str | None, jobs: int, dry_run: bool) -> None:
     """Fetch the DNS-2020 data into DIR/datasets: about 131,000 files, 86 GB."""
     _check_folder(folder)
     data = folder / "datasets"
     if not data.exists():
         data = folder / UNFINISHED / "datasets"
-        if not data.exists():
-            _fetch_pointers(folder, mirror or ARCHIVE_URL, mirror is None, lfs_server, dry_run)
-            if dry_run:
-                return
-    # A folder that holds pointers is one in which this was stopped, or a clone without Git LFS: both are filled.
-    pointers = find_pointers(data)
-    size = sum(pointer.size for pointer in pointers.values())
-    there = sum(part_of(path).stat().st_size for path in pointers if part_of(path).exists())
     if dry_run:
-        click.echo(f"would fetch {len(pointers):,} files, {size / 1e9:.2f} GB ({there / 1e9:.2f} GB of it are there)")
-        click.echo(f"from {lfs_server}\ninto {folder / 'datasets'} ({free_bytes(folder) / 1e9:.1f} GB free)")
+        needed = (
+            _tell_files(data, lfs_server, only) if data.exists() else _tell_archive(folder, mirror, lfs_server, only)
+        )
+        _tell_disk(folder, needed)
         return
+    if not data.exists():
+        _fetch_pointers(folder, mirror, only)
+    # A folder that holds pointers is one in which this was stopped, or a clone without Git LFS: both are filled.
+    pointers = _pointers(data, only)
     if pointers:
-        check_disk(folder, size - there)
+        check_disk(folder, _missing(pointers))
+        size = sum(pointer.size for pointer in pointers.values())
         with tqdm(total=size, unit="B", unit_scale=True, desc=f"{len(pointers):,} files", disable=None) as bar:
             fetch_objects(pointers, lfs_server, jobs, bar.update)
     if data != folder / "datasets":
         data.rename(folder / "datasets")
         shutil.rmtree(folder / UNFINISHED)
-    click.echo(f"complete: {folder / 'datasets'}; next: python recipes/DNS2020/prepare.py {folder}")
+    if only is None:
+        click.echo(f"complete: {folder / 'datasets'}; next: python recipes/DNS2020/prepare.py {folder}")
+    else:
+        click.echo(f"complete: {folder / 'datasets' / only}; without --only, the same command fetches the rest")
 
 
-def _fetch_pointers(folder: Path, url: str, is_official: bool, lfs_server: str, dry_run: bool) -> None:
+def _pointers(data: Path, only: str | None) -> dict[Path, Pointer]:
+    part = data if only is None else data / only
+    if not part.is_dir():
+        raise InputError(f"{part}: is not in this data; leave out --only, or give another mirror")
+    return find_pointers(part)
+
+
+def _missing(pointers: Mapping[Path, Pointer]) -> int:
+    """Bytes that are still to be fetched."""
+    there = sum(part_of(path).stat().st_size for path in pointers if part_of(path).exists())
+    return sum(pointer.size for pointer in pointers.values()) - there
+
+
+def _expected(only: str | None) -> tuple[int, int]:
+    """How many files and bytes the challenge's data has."""
+    files, sizes = zip(*(EXPECTED[only],) if only else EXPECTED.values(), strict=True)
+    return sum(files), sum(sizes)
+
+
+def _tell_files(data: Path, lfs_server: str, only: str | None) -> int:
+    """Say what would be fetched into a tree of pointers; gives the bytes."""
+    pointers = _pointers(data, only)
+    missing = _missing(pointers)
+    size = sum(pointer.size for pointer in pointers.values())
+    click.echo(f"there: {data}, in which {len(pointers):,} files are still pointers")
+    if pointers:
+        click.echo(f"would fetch them from {lfs_server}: {in_bytes(missing)} of {in_bytes(size)}")
+    return missing
+
+
+def _tell_archive(folder: Path, mirror: str | None, lfs_server: str, only: str | None) -> int | None:
+    """Say what would be fetched where nothing is unpacked yet; gives the bytes, None where nobody knows."""
+    url = mirror or ARCHIVE_URL
+    archive = folder / UNFINISHED / "archive"
+    size = None
+    if archive.exists():
+        click.echo(f"there: {archive}, {in_bytes(archive.stat().st_size)}, from {url}")
+    else:
+        if part_of(archive).exists():
+            click.echo(f"there: {in_bytes(part_of(archive).stat().st_size)} of the archive")
+        problem = ""
+        try:
+            with requests.Session() as session:
+                size = Fetcher(session, attempts=1, timeout_s=QUICK_S).size_of(url)
+        except Unreachable as error:
+            problem = f"; not reached just now: {str(error).removeprefix(f'{url}: ')}"
+        click.echo(f"would fetch {url} ({'size unknown' if size is None else in_bytes(size)}{problem})")
+    if mirror is not None:
+        return size and _of_mirror(size, archive)
+    files, needed = _expected(only)
+    click.echo(f"then about {files:,} files, {in_bytes(needed)}, from {lfs_server}")
+    return needed
+
+
+def _tell_disk(folder: Path, needed: int | None) -> None:
+    free = free_bytes(folder)
+    enough = "" if needed is None else ": enough" if free >= needed else f": {in_bytes(needed - free)} too few"
+    click.echo(f"into {folder / 'datasets'} ({in_bytes(free)} free{enough})")
+
+
+def _of_mirror(size: int, archive: Path) -> int:
+    """Bytes that a mirror's archive needs at least: itself, and as much unpacked."""
+    return 2 * size - (part_of(archive).stat().st_size if part_of(archive).exists() else 0)
+
+
+def _fetch_pointers(folder: Path, mirror: str | None, only: str | None) -> None:
     """Fetch and unpack the archive into the unfinished folder: pointers, or (a mirror) the audio itself."""
+    url = mirror or ARCHIVE_URL
     unfinished = folder / UNFINISHED
     archive = unfinished / "archive"
     with requests.Session() as session:
         size = None if archive.exists() else Fetcher(session).size_of(url)
-        there = part_of(archive).stat().st_size if part_of(archive).exists() else 0
-        # Of a mirror's archive it is only known that it needs at least as much unpacked.
-        expected = EXPECTED_BYTES if is_official else 2 * (size or 0) - there
-        if dry_run:
-            click.echo(f"would fetch {url} ({'size unknown' if size is None else f'{size / 1e6:.1f} MB'})")
-            if is_official:
-                click.echo(f"then about {EXPECTED_FILES:,} files, {EXPECTED_BYTES / 1e9:.0f} GB, from {lfs_server}")
-            click.echo(f"into {folder / 'datasets'} ({free_bytes(folder) / 1e9:.1f} GB free)")
-        check_disk(folder, expected)
-        if dry_run:
-            return
+        check_disk(folder, _of_mirror(size or 0, archive) if mirror else _expected(only)[1])
         _make(unfinished)
         if not archive.exists():
             # What an earlier run left of it counts as arrived.

@@ -24,6 +24,7 @@ from speechbrain_dynsnet.errors import InputError, one_line_errors
 
 PAIR_COLUMNS = ("file_id", "set", "clean", "noisy", "snr_db")
 NAMED = 10  # so many files that are left out are named; all of them are in a table
+SHORTEST_S = 0.1  # of speech and noise; less is a click
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Entry:
 @click.option("--rir", metavar="DIR", type=Path, help="A folder of impulse responses, at any depth.")
 @click.option("--output", metavar="CSV", type=Path, help="The manifest to write. [default: DIR/manifest.csv]")
 @click.option("--jobs", default=16, show_default=True, type=click.IntRange(1), help="Files looked at the same time.")
-@click.option("--decode", is_flag=True, help="Read every sample: finds silence and damage inside, takes far longer.")
+@click.option("--decode", is_flag=True, help="Read every sample: finds silence, clipping and damage; takes far longer.")
 def main(
     data: Path | None,
     clean: Path | None,
@@ -80,10 +81,12 @@ def main(
         ]
         if tree.synthetic is not None:
             pairs, alone = find_test_pairs(tree.synthetic)
+    _refuse_two_kinds(entries)
     check_table_output(output)
 
     paths = [entry.source.path for entry in entries] + [path for pair in pairs for path in (pair.clean, pair.noisy)]
     checked = {file.path: file for file in check_files(paths, jobs, decode)}
+    checked |= _too_short(entries, checked)
     left_out = [file for file in checked.values() if file.problem is not None]
     left_out += [CheckedFile(path, problem=Problem.NO_PARTNER, detail=reason) for path, reason in alone.items()]
     pairs, unequal = _fitting(pairs, checked)
@@ -116,17 +119,19 @@ def _by_category(entry: Entry) -> Entry:
 
 def _read_manifest(path: Path) -> list[Entry]:
     entries = []
-    rows: dict[str, int] = {}
-    for number, row in enumerate(read_rows(path), start=1):
-        if row["kind"] not in KINDS:
-            raise InputError(f"{path}: row {number} has the kind {row['kind']!r}; it is one of {', '.join(KINDS)}")
+    for row in read_rows(path):
         file = os.path.abspath(path.parent / row["path"])
-        if file in rows:
-            raise InputError(f"{path}: rows {rows[file]} and {number} list the same file {file}; remove one of them")
-        rows[file] = number
         more = {name: value for name, value in row.items() if name not in (*COLUMNS, "seconds") and name is not None}
         entries.append(Entry(Source(Path(file), row["kind"], row["speaker_or_category"]), row["split"], more))
     return entries
+
+
+def _refuse_two_kinds(entries: Iterable[Entry]) -> None:
+    kinds: dict[Path, str] = {}
+    for entry in entries:
+        path, kind = entry.source.path, entry.source.kind
+        if kinds.setdefault(path, kind) != kind:
+            raise InputError(f"{path}: is in the folders of {kinds[path]} and of {kind}; give folders apart")
 
 
 def _split(entries: Sequence[Entry]) -> list[Entry]:
@@ -137,6 +142,16 @@ def _split(entries: Sequence[Entry]) -> list[Entry]:
 
 def _split_off(entries: Sequence[Entry]) -> dict[str, list[Source]]:
     return split_off_valid(entry.source for entry in entries if entry.split is None)
+
+
+def _too_short(entries: Iterable[Entry], checked: dict[Path, CheckedFile]) -> dict[Path, CheckedFile]:
+    """The speech and noise that is no more than a click; an impulse response may be."""
+    files = (checked[entry.source.path] for entry in entries if entry.source.kind != "impulse_responses")
+    return {
+        file.path: CheckedFile(file.path, problem=Problem.SHORT, detail=f"{file.seconds:.4f} s")
+        for file in files
+        if file.problem is None and file.seconds < SHORTEST_S
+    }
 
 
 def _require_both_kinds(entries: Sequence[Entry], listed: Sequence[Entry], checked: dict[Path, CheckedFile]) -> None:
@@ -161,6 +176,8 @@ def _advice(bad: Sequence[CheckedFile]) -> str:
         return "fetch the audio with `git lfs pull` there, or with download.py"
     if bad[0].problem is Problem.GONE:
         return "move the manifest together with its files"
+    if bad[0].problem is Problem.SHORT:
+        return f"give files of at least {SHORTEST_S:g} s"
     return "repair the files, or fetch them again"
 
 
@@ -197,6 +214,7 @@ def _write_manifest(output: Path, listed: Sequence[Entry], checked: dict[Path, C
 
 def _write_pairs(path: Path, pairs: Sequence[PairFiles]) -> None:
     if not pairs:
+        path.unlink(missing_ok=True)  # of an earlier run
         click.echo("no test pairs in test_set/synthetic/")
         return
     rows = (
@@ -234,14 +252,14 @@ def _report_sources(listed: Sequence[Entry], checked: dict[Path, CheckedFile]) -
             f"{len(others):,} files are not {SAMPLE_RATE} Hz mono, the first is {first.path} ({first.rate_hz} Hz, "
             f"{first.channels} channels): training converts them once"
         )
-    clean = [entry for entry in listed if entry.source.kind == "clean"]
-    speakers = {(entry.source.group, entry.split) for entry in clean}
-    if len(speakers) == len(clean) > 1:
+    signals = [checked[entry.source.path] for entry in listed if entry.source.kind != "impulse_responses"]
+    if clipped := [file.path for file in signals if file.is_clipped]:
         click.echo(
-            "no two files of speech have one speaker, as far as names tell: if they do, train and valid share "
-            "speakers; put each speaker's files into a folder of their own",
+            f"{len(clipped):,} files reach full scale and may be clipped, the first is {clipped[0]}: synthesise.py "
+            "passes over them, training takes them as they are",
             err=True,
         )
+    speakers = {(entry.source.group, entry.split) for entry in listed if entry.source.kind == "clean"}
     both = sorted({group for group, split in speakers if split == "train"} & {g for g, s in speakers if s == "valid"})
     if both:
         click.echo(f"{len(both)} speakers are both in train and valid, the first is {both[0]}", err=True)

@@ -29,9 +29,11 @@ import click
 from tqdm import tqdm
 
 from speechbrain_dynsnet.data.clip_folder import UNFINISHED, ClipFolder, Row
+from speechbrain_dynsnet.data.joining import speakers_heard_twice
 from speechbrain_dynsnet.data.manifest import SPLITS, read_corpus, read_whole_corpus
 from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
 from speechbrain_dynsnet.data.synthesis import TARGETS, SynthesisSettings, draw_clip, make_clip
+from speechbrain_dynsnet.data.tracks import TrackList
 from speechbrain_dynsnet.errors import InputError, one_line_errors
 
 MOST_CLIPS = 1e9
@@ -102,10 +104,11 @@ def read_recordings(data: Path, split: str, decoded: Path) -> Recordings:
 
 def synthesise(recordings: Recordings, settings: SynthesisSettings, folder: ClipFolder, ids: range, jobs: int) -> None:
     """Make the clips that are not there yet, and say what was done."""
-    folder.claim(asdict(settings) | {"recordings": recordings.fingerprint()})
     finished = folder.finished(settings.samples)
     kept = sum(file_id in ids for file_id in finished)
     folder.check_space(len(ids) - kept, settings.samples)
+    folder.claim(asdict(settings) | {"recordings": recordings.fingerprint()})
+    warn_of_repetition(recordings.tracks.clean, settings)
     started = time.perf_counter()
     rows: list[Row] = []
     folder.write_log(finished.values())
@@ -118,6 +121,17 @@ def synthesise(recordings: Recordings, settings: SynthesisSettings, folder: Clip
                 bar.update()
     folder.write_log([*finished.values(), *rows])
     report(rows, kept, settings.audio_length, time.perf_counter() - started, folder.path)
+
+
+def warn_of_repetition(speech: TrackList, settings: SynthesisSettings) -> None:
+    """A clip is one speaker's: say so when that is too little speech, as where names do not tell speakers apart."""
+    if short := speakers_heard_twice(speech, settings.samples):
+        click.echo(
+            f"{len(short)} of {len(speech.group_names)} speakers, the first is {short[0]}, have less speech than the "
+            f"{settings.audio_length:g} s of a clip, which repeats it; put each speaker's files into a folder of their "
+            "own, or give a shorter --audio_length",
+            err=True,
+        )
 
 
 @dataclass(frozen=True)

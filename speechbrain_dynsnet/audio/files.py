@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from speechbrain_dynsnet.errors import InputError
 # Frames a call: libsndfile's Vorbis encoder puts a call on the stack, and a long one overflows it.
 _BLOCK = 65536
 _INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "ALAC_16": 16, "ALAC_24": 24}
+_SYSTEM_ERROR = 2  # libsndfile's SF_ERR_SYSTEM; when writing, most often a full disk
 # Full scale: 1, or 2^31 in unscaled integers. Far above, the spectral power overflows float32.
 LARGEST_SAMPLE = 2.0**31
 
@@ -127,6 +129,12 @@ def write_audio(path: str | Path, audio: Audio) -> None:
                 file.write(samples[:, begin : begin + _BLOCK].T)
         os.replace(temporary, path)
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            free = shutil.disk_usage(path.parent).free
+            raise InputError(
+                f"{path}: cannot be written, {free / 1e6:,.1f} MB are free on the disk; make room or choose another "
+                "output"
+            ) from error
         raise InputError(
             f"{path}: cannot be written as {container}/{subtype} with {channels} channel(s) at "
             f"{audio.rate} Hz ({error.error_string.rstrip('.')}); try .wav, .flac or another folder"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
 from speechbrain_dynsnet.audio.files import read_audio
+from speechbrain_dynsnet.data.levels import CLIPPED
 from speechbrain_dynsnet.data.lfs import read_pointer
 from speechbrain_dynsnet.errors import InputError
 
@@ -33,12 +35,16 @@ class Problem(Enum):
     CUT = "cut short"
     DAMAGED = "damaged"
     SILENT = "silent"
+    SHORT = "too short"
     NO_PARTNER = "no partner"
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """What a look at one file gave; `detail` says more of `problem` where there is more to say."""
+    """What a look at one file gave; `detail` says more of `problem` where there is more to say.
+
+    `is_clipped`, that samples reach full scale, is no problem, and only known when every sample was read.
+    """
 
     path: Path
     seconds: float = 0.0
@@ -46,6 +52,7 @@ class CheckedFile:
     channels: int = 0
     problem: Problem | None = None
     detail: str = ""
+    is_clipped: bool = False
 
 
 def check_files(paths: Iterable[Path], jobs: int = 16, decode: bool = False) -> list[CheckedFile]:
@@ -58,8 +65,8 @@ def check_files(paths: Iterable[Path], jobs: int = 16, decode: bool = False) -> 
     jobs : int
         Threads. More than there are cores help where the disk is slow to answer.
     decode : bool
-        Read every sample, which finds silence, NaN and damage in the middle, and takes as long as reading the whole
-        data. Otherwise the header and the last sample are read.
+        Read every sample, which finds silence, clipping, NaN and damage in the middle, and takes as long as reading
+        the whole data. Otherwise the header and the last sample are read.
 
     Returns
     -------
@@ -88,8 +95,10 @@ def check_file(path: Path, decode: bool = False) -> CheckedFile:
         checked = _read_header(path)
     except FileNotFoundError:
         return CheckedFile(path, problem=Problem.GONE)
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a .raw file
-        detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    except TypeError:  # what soundfile says of a .raw file
+        return CheckedFile(path, problem=Problem.UNREADABLE, detail="raw samples carry no rate or format")
+    except (soundfile.LibsndfileError, OSError) as error:
+        detail = error.error_string.rstrip(".") if isinstance(error, soundfile.LibsndfileError) else error.strerror
         return CheckedFile(path, problem=Problem.UNREADABLE, detail=str(detail))
     return _read_samples(checked) if decode and checked.problem is None else checked
 
@@ -117,4 +126,7 @@ def _read_samples(checked: CheckedFile) -> CheckedFile:
     except InputError as error:
         detail = str(error).removeprefix(f"{checked.path}: ")
         return CheckedFile(checked.path, problem=Problem.DAMAGED, detail=detail)
-    return checked if audio.samples.any() else CheckedFile(checked.path, problem=Problem.SILENT)
+    peak = np.abs(audio.samples).max()
+    if peak == 0.0:
+        return CheckedFile(checked.path, problem=Problem.SILENT)
+    return replace(checked, is_clipped=bool(peak > CLIPPED))

@@ -15,6 +15,7 @@ import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio, write_audio
+from speechbrain_dynsnet.data.fetch import free_bytes, in_bytes
 from speechbrain_dynsnet.data.recordings import Recordings
 from speechbrain_dynsnet.data.synthesis import Clip, ClipParameters, noisy_name
 from speechbrain_dynsnet.data.tables import write_table
@@ -56,21 +57,26 @@ class ClipFolder:
             When it holds something else or clips of other settings, or cannot be made.
         """
         record = self.path / "settings.json"
+        unfinished = record.with_suffix(".part")
         try:
             if record.is_file():
-                self._compare(json.loads(record.read_text(encoding="utf-8")), settings)
+                written = _read_settings(record)
+                # The settings of a run that made no clips, for it found nothing usable, bind nobody.
+                if written.keys() != settings.keys() or any(self.path.glob("*/*.wav")):
+                    self._compare(written, settings)
             elif self.path.exists() and any(self.path.iterdir()):
                 raise InputError(f"{self.path}: holds something else; give a new or empty folder for the clips")
-            for kind in KINDS:
-                (self.path / kind).mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a run that was killed
-                shutil.rmtree(leftover)
-            unfinished = record.with_suffix(".part")
+            self.path.mkdir(parents=True, exist_ok=True)
+            # First, so that what a full disk leaves is known as this folder's.
             unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
             os.replace(unfinished, record)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{record}: damaged; delete the folder, or give another one") from error
+            for kind in KINDS:
+                (self.path / kind).mkdir(exist_ok=True)
+            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a run that was killed
+                shutil.rmtree(leftover)
         except OSError as error:
+            if self.path.is_dir():
+                unfinished.unlink(missing_ok=True)
             raise InputError(f"{self.path}: cannot be written to ({error.strerror}); choose another output") from error
 
     def finished(self, samples: int) -> dict[int, Row]:
@@ -84,10 +90,10 @@ class ClipFolder:
     def check_space(self, clips: int, samples: int) -> None:
         """InputError when so many more clips do not fit on the disk."""
         needed = clips * len(KINDS) * _BYTES * samples
-        free = shutil.disk_usage(self.path).free
+        free = free_bytes(self.path)
         if needed > free:
             raise InputError(
-                f"{self.path}: {clips} clips need {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are free; "
+                f"{self.path}: {clips} clips need {in_bytes(needed)}, but {in_bytes(free)} are free; "
                 "make room, ask for fewer hours or choose another output"
             )
 
@@ -134,18 +140,29 @@ class ClipFolder:
         if not self._log.exists():
             return []
         # A kill may leave half a line: a clip without its row is made again.
-        whole, newline, _ = self._log.read_text(encoding="utf-8").rpartition("\n")
+        whole, newline, _ = self._log.read_text(encoding="utf-8", errors="replace").rpartition("\n")
         rows = csv.DictReader(io.StringIO(whole + newline))
         return [row for row in rows if tuple(row) == COLUMNS and None not in row.values()]
 
     def _failure(self, what: str, error: Exception) -> InputError:
         # Most often the disk is full, which libsndfile calls a system error.
-        free = shutil.disk_usage(self.path).free
+        free = free_bytes(self.path)
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return InputError(
-            f"{self.path}: {what} could not be written, {free / 1e6:,.1f} MB are free on the disk; make room and give "
+            f"{self.path}: {what} could not be written, {in_bytes(free)} are free on the disk; make room and give "
             f"the same command again, what is finished is kept ({reason})"
         )
+
+
+def _read_settings(record: Path) -> dict[str, object]:
+    damaged = InputError(f"{record}: damaged; delete the folder, or give another one")
+    try:
+        settings = json.loads(record.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise damaged from error
+    if not isinstance(settings, dict):
+        raise damaged
+    return settings
 
 
 def _file_id(row: Row) -> int:

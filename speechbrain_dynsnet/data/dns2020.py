@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_dynsnet.data.finding import find_audio
 from speechbrain_dynsnet.errors import InputError
 
 TEST_SETS = ("no_reverb", "with_reverb")
@@ -19,7 +20,7 @@ _READER = re.compile(r"reader_(\d+)")
 _FREESOUND = re.compile(r"(?P<category>[a-z]+(?:_[a-z]+)*)_(?P<recording>\d{2,})(?:__.*)?_(?P<piece>\d+)")
 _VIDEO_ID = re.compile(r"[\w-]{11}")
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_NOISY = re.compile(rf".+_snr(?P<snr_db>{_NUMBER})(?:_tl(?P<level_dbfs>{_NUMBER}))?_fileid_(?P<file_id>\d+)")
+_NOISY = re.compile(rf".+_snr(?P<snr_db>{_NUMBER})(?:_tl(?P<level_dbfs>{_NUMBER}))?_fileid_(?P<file_id>\d+)", re.DOTALL)
 _CLEAN = re.compile(r"clean_fileid_(\d+)")
 
 
@@ -169,13 +170,13 @@ def match_pairs(folder: Path, test_set: str) -> tuple[list[PairFiles], dict[Path
     clean: dict[int, Path] = {}
     noisy: dict[int, tuple[Path, float]] = {}
     left_out: dict[Path, str] = {}
-    for path in sorted((folder / "clean").glob("*.wav")):
+    for path in find_audio(folder / "clean"):
         if found := _CLEAN.fullmatch(path.stem):
             _refuse_second(clean.get(int(found[1])), path)
             clean[int(found[1])] = path
         else:
             left_out[path] = "its name has no file id"
-    for path in sorted((folder / "noisy").glob("*.wav")):
+    for path in find_audio(folder / "noisy"):
         if name := parse_noisy(path.name):
             _refuse_second(noisy[name.file_id][0] if name.file_id in noisy else None, path)
             noisy[name.file_id] = path, name.snr_db

@@ -23,6 +23,10 @@ _BLOCK = 1 << 14  # bytes; what a dropped line can cost
 _BUSY = (429, 500, 502, 503, 504)
 
 
+class Unreachable(InputError):
+    """There is no network, or the server does not answer or stays busy."""
+
+
 class _Interrupted(Exception):
     """The transfer stopped for a reason that may pass; `pause_s` when the server says how long to wait."""
 
@@ -53,9 +57,18 @@ def check_disk(folder: Path, needed: int) -> None:
     free = free_bytes(folder)
     if free < needed:
         raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; make room, or choose "
-            "a folder on another disk"
+            f"{folder}: {in_bytes(needed)} are needed and {in_bytes(free)} are free; make room, or choose a folder on "
+            "another disk"
         )
+
+
+def in_bytes(size: int) -> str:
+    """A size in words.
+
+    >>> in_bytes(86_000_000_000), in_bytes(5_400_000)
+    ('86.0 GB', '5.4 MB')
+    """
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def free_bytes(folder: Path) -> int:
@@ -73,11 +86,23 @@ class Fetcher:
         Keeps connections open between files.
     progress : callable
         Is called with the number of bytes that arrived; with a negative one when some were thrown away.
+    attempts : int
+        So often in a row a server is asked that does not answer.
+    timeout_s : pair of float
+        So long it may take to connect, and between two packets, in seconds.
     """
 
-    def __init__(self, session: requests.Session, progress: Callable[[int], object] = no_progress) -> None:
+    def __init__(
+        self,
+        session: requests.Session,
+        progress: Callable[[int], object] = no_progress,
+        attempts: int = _ATTEMPTS,
+        timeout_s: tuple[float, float] = _TIMEOUT_S,
+    ) -> None:
         self.session = session
         self.progress = progress
+        self.attempts = attempts
+        self.timeout_s = timeout_s
 
     def fetch(
         self,
@@ -126,9 +151,9 @@ class Fetcher:
                 if _size(part) > most:
                     failures, most = 0, _size(part)
                 failures += 1
-                if failures == _ATTEMPTS:
-                    raise InputError(
-                        f"{url}: {interruption}, {_ATTEMPTS} times in a row; check the network and run the same "
+                if failures == self.attempts:
+                    raise Unreachable(
+                        f"{url}: {interruption}, {self.attempts} times in a row; check the network and run the same "
                         "command again, it goes on from there"
                     ) from interruption
                 _wait(failures, interruption.pause_s)
@@ -141,15 +166,17 @@ class Fetcher:
 
         Raises
         ------
+        Unreachable
+            When there is no answer.
         InputError
-            When the server cannot be reached, or refuses.
+            When the server refuses.
         """
-        for failures in range(1, _ATTEMPTS + 1):
+        for failures in range(1, self.attempts + 1):
             try:
                 return self._request(method, url, **arguments)
             except _Interrupted as interruption:
-                if failures == _ATTEMPTS:
-                    raise InputError(f"{url}: {interruption}; check the network and try again") from interruption
+                if failures == self.attempts:
+                    raise Unreachable(f"{url}: {interruption}; check the network and try again") from interruption
                 _wait(failures, interruption.pause_s)
         raise AssertionError("the last attempt returns or raises")
 
@@ -162,7 +189,7 @@ class Fetcher:
 
     def _request(self, method: str, url: str, **arguments: Any) -> requests.Response:
         try:
-            response = self.session.request(method, url, timeout=_TIMEOUT_S, **arguments)
+            response = self.session.request(method, url, timeout=self.timeout_s, **arguments)
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
             raise InputError(f"{url}: not an address; it begins with https://") from None
         except requests.Timeout as error:

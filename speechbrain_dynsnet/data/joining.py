@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from speechbrain_dynsnet.data.levels import activity
+from speechbrain_dynsnet.data.levels import CLIPPED, activity
 from speechbrain_dynsnet.data.mixing import Segment
 from speechbrain_dynsnet.data.recordings import Recordings
 from speechbrain_dynsnet.data.store import read_segment
 from speechbrain_dynsnet.data.tracks import Track
 from speechbrain_dynsnet.errors import InputError
 
-_CLIPPED = 0.99  # a recording that goes beyond was clipped
 _MISSES = 50  # recordings of no use in one joined signal before another beginning is tried
 _BEGINNINGS = 500  # joined signals tried for a clip
 
 Segments = tuple[Segment, ...]
+
+
+def speakers_heard_twice(speech: Iterable[Track], samples: int) -> list[str]:
+    """The speakers with less speech than so many samples: a clip of that length has some of it more than once."""
+    spoken: Counter[str] = Counter()
+    for track in speech:
+        spoken[track.group] += track.samples
+    return [speaker for speaker, length in spoken.items() if length < samples]
 
 
 class Joiner:
@@ -121,7 +128,7 @@ class Joiner:
             taken = min(left, track.samples)
             segment = Segment(track.path, int(self.rng.integers(track.samples - taken + 1)), taken)
             # A pause in a longer recording may come to lie here.
-            audio = self._read(track, segment, largest=_CLIPPED, may_be_silent=taken < track.samples)
+            audio = self._read(track, segment, largest=CLIPPED, may_be_silent=taken < track.samples)
             if audio is None:
                 misses += 1
                 if misses == _MISSES:

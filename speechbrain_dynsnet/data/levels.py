@@ -6,6 +6,7 @@ import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 
+CLIPPED = 0.99  # a recording that goes beyond was clipped
 _ACTIVE_FRAME = 512  # samples
 _ACTIVE_RANGE_DB = 35.0  # a frame this far under the loudest one is a pause
 

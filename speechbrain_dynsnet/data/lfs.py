@@ -56,7 +56,7 @@ def find_pointers(folder: Path) -> dict[Path, Pointer]:
     found = {}
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
-            if path.stat().st_size < _LARGEST_POINTER and (pointer := read_pointer(path)):
+            if path.is_file() and path.stat().st_size < _LARGEST_POINTER and (pointer := read_pointer(path)):
                 found[path] = pointer
     return dict(sorted(found.items()))
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
 from speechbrain_dynsnet.data.dns2020 import noise_recording, reader_of
+from speechbrain_dynsnet.data.finding import find_audio
 from speechbrain_dynsnet.errors import InputError
 
+logger = logging.getLogger(__name__)
 KINDS = ("clean", "noise", "impulse_responses")
 SPLITS = ("train", "valid")
 COLUMNS = ("path", "kind", "split", "speaker_or_category")  # that a manifest needs; it may have others
-_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
-    ".opus",
-    ".oga",
-    ".aif",
-}
+_SEPARATORS = ",;\t"  # of a CSV file; spreadsheets take the second where the comma is for decimals
 _VALID_SHARE = 0.1
 
 
@@ -53,8 +51,9 @@ def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, C
     ---------
     data : str or Path
         A folder with `clean/`, `noise/` and (optional) `impulse_responses/`, at any depth below each; or a CSV
-        manifest with the columns path (relative to it), kind, split, speaker_or_category. A folder that has
-        no `train/` and `valid/` of its own is split here, so that no speaker is in both.
+        manifest with the columns path (relative to it, or absolute), kind, split, speaker_or_category. A folder that
+        has no `train/` and `valid/` of its own is split here, so that no speaker is in both. A folder that holds all
+        of it in `datasets/`, as a DNS-2020 download, serves too.
     splits : sequence of str
         Which splits to read.
 
@@ -66,7 +65,8 @@ def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, C
     Raises
     ------
     InputError
-        When there is no such folder or file, no speech or no noise in it, or a listed file is gone.
+        When there is no such folder or file, no speech or no noise in it, or the manifest is wrong (see `read_rows`)
+        or lists files that are gone.
     """
     data = Path(data)
     return {split: _corpus(data, split, sources) for split, sources in _read(data, splits).items()}
@@ -103,7 +103,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Arguments
     ---------
     path : Path
-        A CSV file with `COLUMNS`; others are read too.
+        A CSV file, UTF-8, with `COLUMNS`; others are read too. Commas, semicolons or tabs separate them.
 
     Returns
     -------
@@ -113,32 +113,35 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        When it is no CSV file, lacks a column or has a row with too few.
+        When it is no CSV file, lacks a column, has a row with too few or of an unknown kind, or lists a file twice.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a byte order mark
-            rows = list(csv.DictReader(file))
+            header = file.readline()
+            file.seek(0)
+            separator = max(_SEPARATORS, key=header.count)
+            rows = list(csv.DictReader(file, delimiter=separator))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV manifest ({error})") from error
+        raise InputError(f"{path}: not a CSV manifest in UTF-8 ({error})") from error
     if not rows or not set(COLUMNS) <= set(rows[0]):
         raise InputError(f"{path}: not a manifest; it needs a header and the columns {', '.join(sorted(COLUMNS))}")
     for number, row in enumerate(rows, start=1):
         if any(row[name] is None for name in COLUMNS):
             raise InputError(f"{path}: row {number} has too few columns")
+    _refuse_unknown_kinds(path, rows)
+    _refuse_twins(path, rows)
     return rows
 
 
 def walk(folder: Path, kind: str) -> list[Source]:
-    """The audio files at any depth below a folder, by their names, all of one kind."""
-    return [
-        Source(path, kind, _group(path, folder))
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
-    ]
+    """The audio files at any depth below a folder (see `find_audio`), all of one kind."""
+    return [Source(path, kind, _group(path, folder)) for path in find_audio(folder)]
 
 
 def split_off_valid(sources: Iterable[Source]) -> dict[str, list[Source]]:
     """Divide sources among `SPLITS` so that no speaker and no noise recording is in both.
+
+    A warning says so where names hardly tell speakers apart: all files are one speaker's, or each is another's.
 
     Arguments
     ---------
@@ -151,6 +154,7 @@ def split_off_valid(sources: Iterable[Source]) -> dict[str, list[Source]]:
         A tenth of the speakers, noises and rooms are in `valid`, chosen by a hash of their names.
     """
     sources = list(sources)
+    _doubt_speakers([source for source in sources if source.kind == "clean"])
     by_split: dict[str, list[Source]] = {split: [] for split in SPLITS}
     for kind in KINDS:
         of_kind = [source for source in sources if source.kind == kind]
@@ -170,17 +174,56 @@ def _read_manifest(path: Path, splits: Sequence[str]) -> dict[str, list[Source]]
             by_split[row["split"]].append(source)
     missing = [source.path for sources in by_split.values() for source in sources if not source.path.is_file()]
     if missing:
-        raise InputError(f"{path}: {len(missing)} listed files are gone, the first is {missing[0]}")
+        raise InputError(
+            f"{path}: {len(missing)} listed files are gone, the first is {missing[0]}; move the manifest together with "
+            "its files, or write one without them with recipes/DNS2020/prepare.py"
+        )
     return by_split
 
 
+def _refuse_unknown_kinds(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    unknown = {row["kind"]: number for number, row in reversed([*enumerate(rows, start=1)]) if row["kind"] not in KINDS}
+    if unknown:
+        named = ", ".join(f"{kind!r} (row {number})" for kind, number in sorted(unknown.items()))
+        raise InputError(f"{path}: there is no kind {named}; a kind is one of {', '.join(KINDS)}")
+
+
+def _refuse_twins(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A file that is listed twice may be on both sides of the split."""
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        file = os.path.abspath(path.parent / row["path"])
+        if file in seen:
+            raise InputError(f"{path}: rows {seen[file]} and {number} list the same file {file}; remove one of them")
+        seen[file] = number
+
+
 def _read_folder(folder: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
+    if (folder / "datasets" / "clean").is_dir() and not (folder / "clean").exists():
+        folder = folder / "datasets"
     if all((folder / split).is_dir() for split in splits):
         return {split: _walk(folder / split) for split in splits}
     if not set(splits) <= set(SPLITS):
         raise InputError(f"{folder}: no folder {' or '.join(splits)} in it; only {' and '.join(SPLITS)} are split off")
-    by_split = split_off_valid(_walk(folder))
+    sources = _walk(folder)
+    for kind in ("clean", "noise"):
+        if not any(source.kind == kind for source in sources):
+            reason = "there is no audio in it" if (folder / kind).is_dir() else "no such folder"
+            raise InputError(f"{folder / kind}: {reason}; put the {kind} audio there, or give another data folder")
+    by_split = split_off_valid(sources)
     return {split: by_split[split] for split in splits}
+
+
+def _doubt_speakers(speech: Sequence[Source]) -> None:
+    speakers = {source.group for source in speech}
+    if len(speech) > 1 and len(speakers) in (1, len(speech)):
+        logger.warning(
+            "as far as names tell, %d files of speech are %s, the first is %s; if that is wrong, train and valid may "
+            "share speakers: put each speaker's files into a folder of their own",
+            len(speech),
+            "all of one speaker" if len(speakers) == 1 else "of as many speakers",
+            speech[0].path,
+        )
 
 
 def _pick_valid(sources: list[Source], key: Callable[[Source], str]) -> Callable[[Source], bool]:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import Corpus
-from speechbrain_dynsnet.data.mixing import MixDistribution, draw, mix
+from speechbrain_dynsnet.data.mixing import MixDistribution, MixParameters, draw, mix
 from speechbrain_dynsnet.data.store import open_tracks
 from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
@@ -57,10 +57,14 @@ class PairDataset(Dataset[Pair]):
         self.samples = clip_samples(clip_s)
         self.seed = seed
 
+    def parameters(self, index: int) -> MixParameters:
+        """What a pair is mixed from."""
+        rng = np.random.default_rng([self.seed, index])
+        return draw(self.tracks, self.distribution, self.samples, rng)
+
     def __getitem__(self, index: int) -> Pair:
         """Mix a pair."""
-        rng = np.random.default_rng([self.seed, index])
-        parameters = draw(self.tracks, self.distribution, self.samples, rng)
+        parameters = self.parameters(index)
         noisy, clean = mix(parameters)
         return Pair(torch.from_numpy(noisy), torch.from_numpy(clean), parameters.skipped)
 

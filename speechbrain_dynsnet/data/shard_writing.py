@@ -128,13 +128,14 @@ def write_shards(
     """
     settings = {"samples": len(samples), "per_shard": per_shard, "files": _fingerprint(samples)}
     index: dict[str, Any] = {"kind": kind, "format": extension, "settings": settings, "complete": False, "shards": []}
-    finished = {shard["name"]: shard for shard in _claim(folder, index)}
+    finished = {shard["name"]: shard for shard in _finished(folder, index)}
     parts = [samples[begin : begin + per_shard] for begin in range(0, len(samples), per_shard)]
     digits = max(3, len(str(len(parts) - 1)))
     names = [f"{number:0{digits}}.tar" for number in range(len(parts))]
     waiting = [sample for name, part in zip(names, parts, strict=True) if name not in finished for sample in part]
     size = sum(path.stat().st_size for sample in waiting for path in sample.files.values())
     check_disk(folder, round(_FILL[extension] * size))
+    _begin(folder, index | {"shards": list(finished.values())})
     failures: list[InputError] = []
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(samples), unit="clip", disable=None) as bar:
         for name, part in zip(names, parts, strict=True):
@@ -146,17 +147,20 @@ def write_shards(
             bar.update(len(part))
     index |= {"shards": [finished[name] for name in names], "complete": True}
     if not any(shard["samples"] for shard in index["shards"]):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        _write_index(folder, index | {"shards": [], "complete": False})
         first = f"; the first: {failures[0]}" if failures else ""
         raise InputError(f"none of {len(samples)} clips can be used{first}")
     _write_index(folder, index)
     return index, failures
 
 
-def _claim(folder: Path, index: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The descriptions of the shards in `folder` that are of this index; makes the folder."""
+def _finished(folder: Path, index: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The descriptions of the shards in `folder` that are of this index."""
     if (folder / INDEX).exists():
         before = read_index(folder)
-        if any(before[name] != index[name] for name in ("kind", "format", "settings")):
+        if before["shards"] and any(before[name] != index[name] for name in ("kind", "format", "settings")):
             raise InputError(
                 f"{folder}: holds shards of other clips, or made with other options; choose another output or delete it"
             )
@@ -168,11 +172,17 @@ def _claim(folder: Path, index: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
         if folder.exists() and any(not _unfinished(path) for path in folder.iterdir()):
             raise InputError(f"{folder}: holds something else; give a new or empty folder for the shards")
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    return []
+
+
+def _begin(folder: Path, index: Mapping[str, Any]) -> None:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _not_written(folder, error) from error
     _write_index(folder, index)
-    return []
 
 
 def _unfinished(path: Path) -> bool:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
+from speechbrain_dynsnet.errors import InputError
 
+_FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _RANGE_DB = 80.0  # below the loudest bin
 
 
@@ -38,41 +41,68 @@ def draw_exits(
     deepest = max(masks)
     level = float(np.abs(noisy).max())
     panels = (
-        [("noisy", _decibels(noisy, level), "level (dB)")]
-        + [(f"mask of exit {exit}", mask, "gain") for exit, mask in sorted(masks.items())]
-        + [(f"enhanced at exit {deepest}", _decibels(noisy * masks[deepest], level), "level (dB)")]
+        [("noisy", decibels(noisy, level), False)]
+        + [(f"mask of exit {exit}", mask, True) for exit, mask in sorted(masks.items())]
+        + [(f"enhanced at exit {deepest}", decibels(noisy * masks[deepest], level), False)]
     )
     figure = Figure(figsize=(10, 2.1 * len(panels)), layout="constrained")
-    seconds = noisy.shape[0] * HOP / SAMPLE_RATE
     shared = None
-    for index, (name, values, unit) in enumerate(panels):
+    for index, (name, values, is_mask) in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, index + 1, sharex=shared)
         shared = shared or axes
-        is_mask = unit == "gain"
-        image = axes.imshow(
-            values.T,
-            origin="lower",
-            aspect="auto",
-            extent=(0.0, seconds, 0.0, SAMPLE_RATE / 2000),
-            cmap="viridis" if is_mask else "magma",
-            vmin=0.0 if is_mask else -_RANGE_DB,
-            vmax=1.0 if is_mask else 0.0,
-            interpolation="nearest" if seconds < 5 else "antialiased",
-        )
-        axes.set_title(name, loc="left", fontsize=10)
+        draw_panel(figure, axes, values, name, is_mask)
         axes.set_ylabel("kHz")
         axes.tick_params(labelbottom=index == len(panels) - 1)
-        figure.colorbar(image, ax=axes, label=unit, pad=0.01)
     axes.set_xlabel("time (s)")
     figure.suptitle(title)
+    save_figure(figure, path)
+
+
+def draw_panel(
+    figure: Figure, axes: Axes, values: NDArray[np.float32], name: str, is_mask: bool = False, has_bar: bool = True
+) -> None:
+    """Draw a spectrogram (levels in dB, the loudest 0) or a mask, (time, bins), over seconds and kHz."""
+    seconds = values.shape[0] * HOP / SAMPLE_RATE
+    image = axes.imshow(
+        values.T,
+        origin="lower",
+        aspect="auto",
+        extent=(0.0, seconds, 0.0, SAMPLE_RATE / 2000),
+        cmap="viridis" if is_mask else "magma",
+        vmin=0.0 if is_mask else -_RANGE_DB,
+        vmax=1.0 if is_mask else 0.0,
+        interpolation="nearest" if seconds < 5 else "antialiased",
+    )
+    axes.set_title(name, loc="left", fontsize=10)
+    if has_bar:
+        figure.colorbar(image, ax=axes, label="gain" if is_mask else "level (dB)", pad=0.01)
+
+
+def decibels(spectrum: NDArray[np.complex64], level: float) -> NDArray[np.float32]:
+    """Of magnitudes, relative to one; not below -120."""
+    return np.asarray(20.0 * np.log10(np.abs(spectrum) / max(level, 1e-12) + 1e-6), np.float32)
+
+
+def check_picture(path: Path) -> None:
+    """InputError when a picture cannot be written there, before any work and without touching the disk."""
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{path}: give a file name that ends in one of {' '.join(_FORMATS)}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a picture to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: the folder {path.parent} is not writable; choose another output")
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a picture, whole or not at all; its extension chooses the format."""
     path = Path(path)
     fresh = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         figure.savefig(fresh, dpi=110)
         os.replace(fresh, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def _decibels(spectrum: NDArray[np.complex64], level: float) -> NDArray[np.float32]:
-    return np.asarray(20.0 * np.log10(np.abs(spectrum) / max(level, 1e-12) + 1e-6), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,3 +274,15 @@ def test_integers_are_rounded_to_the_nearest_step(tmp_path: Path, name: str, sub
     assert np.abs(error).max() <= 0.5 + 2.0 ** (bits - 24)  # float32 itself has 24 bits
     assert abs(error.mean()) < 0.02
     np.testing.assert_allclose(written[:3], (1 - step, -1, 1 - step), atol=1e-9)
+
+
+def test_a_disk_that_fills_up_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # No file may grow beyond this: what is written stops half way, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, limits[1]))
+        with pytest.raises(InputError, match=r"a.wav: cannot be written, [\d,.]+ MB are free on the disk; make room"):
+            write_audio(tmp_path / "a.wav", Audio(noise(), 16000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

@@ -108,6 +108,21 @@ def test_silence_and_bad_samples_are_found_by_decoding_only(tmp_path: Path) -> N
     assert str(tmp_path) not in decoded[1].detail  # the path is told once
 
 
+def test_clipping_is_found_by_decoding_only_and_is_no_problem(tmp_path: Path) -> None:
+    loud, full = tmp_path / "loud.wav", tmp_path / "full.wav"
+    soundfile.write(loud, 0.98 * np.sin(np.arange(1000)), RATE)
+    soundfile.write(full, np.sin(np.arange(1000)), RATE)
+    assert [checked.is_clipped for checked in check_files([loud, full])] == [False, False]
+    decoded = check_files([loud, full], decode=True)
+    assert [(checked.is_clipped, checked.problem) for checked in decoded] == [(False, None), (True, None)]
+
+
+def test_raw_samples_are_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(4000))
+    checked = check_file(tmp_path / "a.raw")
+    assert (checked.problem, checked.detail) == (Problem.UNREADABLE, "raw samples carry no rate or format")
+
+
 @pytest.mark.parametrize("jobs", [1, 16])
 def test_many_files_come_back_in_their_order(tmp_path: Path, jobs: int) -> None:
     paths = [write(tmp_path / f"{index}.wav", seconds=0.01 * (1 + index % 7)) for index in range(200)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,11 +80,18 @@ def test_the_log_is_sorted_and_keeps_odd_names(folder: ClipFolder, recordings: R
     ],
 )
 def test_clips_of_other_settings_are_not_mixed_in(
-    folder: ClipFolder, settings: dict[str, object], message: str
+    folder: ClipFolder, recordings: Recordings, settings: dict[str, object], message: str
 ) -> None:
-    folder.claim({"seed": 0, "recordings": "abc"})
+    write(folder, recordings, 0)
     with pytest.raises(InputError, match=message):
         folder.claim(settings)
+
+
+def test_the_settings_of_a_run_that_made_no_clips_bind_nobody(folder: ClipFolder, recordings: Recordings) -> None:
+    folder.claim({"seed": 1, "recordings": "abd"})
+    write(folder, recordings, 0)
+    with pytest.raises(InputError, match="made with seed 1, not 0"):
+        folder.claim({"seed": 0, "recordings": "abd"})
 
 
 def test_what_a_killed_run_left_is_removed(folder: ClipFolder, recordings: Recordings) -> None:
@@ -105,13 +114,40 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         ClipFolder(tmp_path / "file" / "out").claim({"seed": 0})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "settings.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+    for content in ("{", "[]", "\0"):
+        (tmp_path / "broken" / "settings.json").write_text(content)
+        with pytest.raises(InputError, match="damaged"):
+            ClipFolder(tmp_path / "broken").claim({"seed": 0})
+    (tmp_path / "broken" / "settings.json").write_text('{"theme": "dark"}')
+    with pytest.raises(InputError, match="made with seed None, not 0"):
         ClipFolder(tmp_path / "broken").claim({"seed": 0})
+
+
+@pytest.mark.parametrize("fails", ["write_text", "replace", "mkdir"])
+def test_a_folder_that_could_not_be_begun_can_be_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    folder = ClipFolder(tmp_path / "out")
+    mkdir = Path.mkdir
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def full_within(path: Path, *words: Any, **named: Any) -> None:
+        full() if path.parent == folder.path else mkdir(path, *words, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os if fails == "replace" else Path, fails, full_within if fails == "mkdir" else full)
+        with pytest.raises(InputError, match=r"out: cannot be written to \(No space left on device\)"):
+            folder.claim({"seed": 0})
+    assert not list(folder.path.glob("*.part"))
+    folder.claim({"seed": 0})
+    assert {path.name for path in folder.path.iterdir()} == {"settings.json", "noisy", "clean", "noise"}
 
 
 def test_too_little_space_is_said_before_any_work(folder: ClipFolder) -> None:
     folder.check_space(10, 480000)
-    with pytest.raises(InputError, match=re.escape("1000000000 clips need 2,880,000,000 MB, but ")):
+    with pytest.raises(InputError, match=re.escape("1000000000 clips need 2,880,000.0 GB, but ")):
         folder.check_space(10**9, 480000)
 
 

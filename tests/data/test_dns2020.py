@@ -56,6 +56,7 @@ def test_reader_names() -> None:
         ("clnsp1_train_69005_1_snr15_fileid_158.wav", NoisyName(158, 15.0, None)),
         ("a_b_snr-5_fileid_7.wav", NoisyName(7, -5.0, None)),
         ("a_b_snr12.25_tl-17.5_fileid_7.wav", NoisyName(7, 12.25, -17.5)),
+        ("a\nb_snr5_fileid_7.wav", NoisyName(7, 5.0, None)),  # a name may hold anything but a slash
         ("clean_fileid_7.wav", None),
         ("a_b_snr5.wav", None),
         ("a_b_snr5_tl_fileid_7.wav", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,14 +133,30 @@ def test_a_manifest_says_all_itself(tmp_path: Path, encoding: str) -> None:
 
 
 def test_columns_come_in_any_order_and_others_are_ignored(tmp_path: Path) -> None:
-    touch(tmp_path, "a.wav", "b.wav")
-    rows = [f"x,{split},{kind},who,{path}" for split in ("train", "valid") for kind, path in KIND_AND_PATH]
-    manifest = write_manifest(tmp_path / "m.csv", rows, "seconds,split,kind,speaker_or_category,path")
+    touch(tmp_path, *FILES)
+    rows = [",".join(["x", *reversed(row.split(","))]) for row in ROWS]
+    manifest = write_manifest(tmp_path / "m.csv", rows, "seconds,speaker_or_category,split,kind,path")
     assert names(read_corpus(manifest)["train"].sources()) == {"a.wav", "b.wav"}
 
 
-KIND_AND_PATH = (("clean", "a.wav"), ("noise", "b.wav"))
-ROWS = [f"{path},{kind},{split},who" for split in ("train", "valid") for kind, path in KIND_AND_PATH]
+FILES = ("a.wav", "b.wav", "c.wav", "d.wav")
+ROWS = ["a.wav,clean,train,who", "b.wav,noise,train,who", "c.wav,clean,valid,who", "d.wav,noise,valid,who"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_spreadsheets_separate_columns_in_their_own_way(tmp_path: Path, separator: str, newline: str) -> None:
+    touch(tmp_path, *FILES)
+    text = newline.join([f"{HEADER},licence", *(f'{row},"CC BY"' for row in ROWS)]).replace(",", separator)
+    (tmp_path / "m.csv").write_bytes(f"\ufeff{text}{newline}".encode())
+    corpora = read_corpus(tmp_path / "m.csv")
+    assert [names(corpora[split].sources()) for split in corpora] == [{"a.wav", "b.wav"}, {"c.wav", "d.wav"}]
+
+
+def test_absolute_paths_are_taken_as_they_are(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", *FILES)
+    manifest = write_manifest(tmp_path / "lists" / "m.csv", [f"{tmp_path / 'elsewhere'}/{row}" for row in ROWS])
+    assert read_corpus(manifest)["train"].clean[0].path == tmp_path / "elsewhere" / "a.wav"
 
 
 @pytest.mark.parametrize(
@@ -147,19 +164,44 @@ ROWS = [f"{path},{kind},{split},who" for split in ("train", "valid") for kind, p
     [
         ([], HEADER, "not a manifest"),
         (ROWS, "file,kind,split,speaker", "not a manifest; it needs .*path"),
-        ([*ROWS, "gone.wav,noise,valid,who", "lost.wav,noise,valid,who"], HEADER, "2 listed files are gone.*gone.wav"),
+        (
+            [*ROWS, "gone.wav,noise,valid,who", "lost.wav,noise,valid,who"],
+            HEADER,
+            "2 listed files are gone.*gone.wav; move the manifest together with its files",
+        ),
         (ROWS[:2], HEADER, "no clean audio for valid"),
         ([ROWS[0], *ROWS[2:]], HEADER, "no noise audio for train"),
         ([*ROWS, "a.wav,clean"], HEADER, "row 5 has too few columns"),
+        (
+            [*ROWS, "e.wav,speech,train,who", "f.wav,Noise,valid,who", "g.wav,speech,test,who"],
+            HEADER,
+            r"no kind 'Noise' \(row 6\), 'speech' \(row 5\); a kind is one of clean, noise, impulse_responses",
+        ),
+        ([*ROWS, "sub/../b.wav,noise,valid,who"], HEADER, "rows 2 and 5 list the same file .*b.wav; remove one"),
+        ([*ROWS, "b.wav,noise,test,who"], HEADER, "rows 2 and 5 list the same file"),
     ],
 )
 def test_a_manifest_that_does_not_serve_is_named(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
-    touch(tmp_path, "a.wav", "b.wav")
+    touch(tmp_path, *FILES)
     manifest = write_manifest(tmp_path / "m.csv", rows, header)
     with pytest.raises(InputError, match=message) as caught:
         read_corpus(manifest)
     assert str(manifest) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_in_another_encoding_is_named(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "m.csv", ["ä.wav,clean,train,who"], encoding="cp1252")
+    with pytest.raises(InputError, match="m.csv: not a CSV manifest in UTF-8"):
+        read_corpus(manifest)
+
+
+def test_the_corpus_beside_the_repository_is_read_whole() -> None:
+    manifest = Path(__file__).parents[3] / "shared" / "corpus" / "manifest.csv"
+    if not manifest.is_file():
+        pytest.skip("it is not there")
+    corpora = read_corpus(manifest, ("train", "valid", "test"))
+    assert sum(len(corpus.sources()) for corpus in corpora.values()) == manifest.read_text("utf-8").count("\n") - 1
 
 
 def test_audio_is_no_manifest(tmp_path: Path) -> None:
@@ -171,10 +213,12 @@ def test_audio_is_no_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "no clean audio for train"),
-        (["clean/a.wav", "clean/b.wav"], "no noise audio for train"),
-        (["clean/a.txt", "noise/b.wav", "noise/c.wav"], "no clean audio for train"),
-        (["a.wav", "b.wav"], "no clean audio for train"),
+        ([], "/clean: no such folder; put the clean audio there"),
+        (["clean/a.wav", "clean/b.wav"], "/noise: no such folder; put the noise audio there"),
+        (["clean/a.wav", "clean/b.wav", "noise/c.txt"], "/noise: there is no audio in it"),
+        (["clean/a.txt", "noise/b.wav", "noise/c.wav"], "/clean: there is no audio in it; put the clean audio there"),
+        (["a.wav", "b.wav"], "/clean: no such folder"),
+        (["train/clean/a.wav", "train/noise/b.wav", "valid/clean/c.wav"], "no noise audio for valid"),
         (["clean/a.wav", "noise/b.wav", "noise/c.wav"], "no clean audio for valid"),
     ],
 )
@@ -183,6 +227,47 @@ def test_a_folder_without_enough_audio_is_named(tmp_path: Path, files: list[str]
     with pytest.raises(InputError, match=message) as caught:
         read_corpus(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("speech", "message"),
+    [
+        (["1.wav", "2.wav", "3.flac"], "3 files of speech are of as many speakers, the first is .*clean/1.wav"),
+        (["all/1.wav", "all/2.wav"], "2 files of speech are all of one speaker, the first is .*clean/all/1.wav"),
+        (["anna/1.wav", "anna/2.wav", "ben/1.wav"], ""),
+        (["b_reader_00001_1.wav", "c_reader_00001_2.wav", "a_reader_00002_1.wav"], ""),
+    ],
+)
+def test_speakers_that_names_hardly_tell_apart_are_doubted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, speech: list[str], message: str
+) -> None:
+    touch(tmp_path, *(f"clean/{name}" for name in speech), *noise_names())
+    read_corpus(tmp_path)
+    assert len(caplog.messages) == bool(message)
+    assert re.search(message, caplog.text)
+
+
+def test_who_splits_the_speech_is_not_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "valid"):
+        touch(tmp_path / split, "clean/a.wav", "clean/b.wav", "noise/n.wav")
+    touch(tmp_path, *FILES)
+    read_corpus(tmp_path)
+    read_corpus(write_manifest(tmp_path / "m.csv", ROWS))
+    assert caplog.messages == []
+
+
+def test_audio_behind_links_is_of_the_link_s_speaker(tmp_path: Path) -> None:
+    touch(tmp_path / "disk", "x/1.wav", "x/2.wav", "n.wav", "m.wav")
+    touch(tmp_path / "set", "clean/ben/1.wav")
+    (tmp_path / "set" / "clean" / "anna").symlink_to(tmp_path / "disk" / "x")
+    (tmp_path / "set" / "noise").symlink_to(tmp_path / "disk")
+    corpora = read_corpus(tmp_path / "set")
+    assert sorted(source.group for corpus in corpora.values() for source in corpus.clean) == ["anna", "anna", "ben"]
+
+
+def test_a_download_is_read_as_it_lies(tmp_path: Path) -> None:
+    touch(tmp_path / "datasets", *dns_names(3), *noise_names(3))
+    assert read_corpus(tmp_path) == read_corpus(tmp_path / "datasets")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -155,8 +155,9 @@ def test_a_full_disk_leaves_no_half_shard(
 
 def test_too_small_a_disk_is_told_before_any_work(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "free_bytes", lambda _: 1000)
-    with pytest.raises(InputError, match="GB are needed and 0.0 GB are free"):
+    with pytest.raises(InputError, match="0.5 MB are needed and 0.0 MB are free"):
         make_shards(pairs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_of_something_else_is_left_alone(pairs: Path, shards: Path, tmp_path: Path) -> None:
@@ -189,6 +190,11 @@ def test_pairs_of_no_use_are_left_out_and_named(tmp_path: Path) -> None:
     (folder / "clean" / "clean_fileid_2.wav").write_bytes(b"no audio" * 99)
     with pytest.raises(InputError, match="none of 3 clips can be used; the first: .*clean_fileid_0.wav"):
         write_shards(tmp_path / "none", samples, "pairs", PER_SHARD, "flac", 1)
+    # The same place serves when there is something to write.
+    assert [path.name for path in (tmp_path / "none").iterdir()] == [INDEX]
+    repaired = pair_samples(write_pairs(tmp_path / "repaired", 2))[0]
+    index, _ = write_shards(tmp_path / "none", repaired, "pairs", PER_SHARD, "flac", 1)
+    assert index["complete"] and len(index["shards"][0]["clips"]) == 2
 
 
 # ---- what is read

@@ -345,12 +345,18 @@ def test_a_mirror_of_audio_needs_no_lfs_server(tmp_path: Path, source: Source, s
 
 
 def test_a_clone_without_git_lfs_is_filled_in_place(tmp_path: Path, source: Source, server: Server) -> None:
-    for name, content in source.files.items():
-        path = tmp_path / "datasets" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pointer(content) if name in NAMES else content)
+    make_tree(tmp_path, source)
     fetched(tmp_path, source)
     assert server.times("/archive.tar.gz") == 0
+
+
+def make_tree(folder: Path, source: Source) -> Path:
+    """A clone without Git LFS."""
+    for name, content in source.files.items():
+        path = folder / "datasets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pointer(content) if name in NAMES else content)
+    return folder / "datasets"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +392,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything(
     monkeypatch.setattr(download, "ARCHIVE_URL", source.words[1])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100_000_000_000, 50_000_000_000, 50_000_000_000))
     message = refused(tmp_path / "dns", source.words[2:])
-    assert "86.0 GB are needed and 50.0 GB are free" in message
+    assert "85.9 GB are needed and 50.0 GB are free" in message
     assert not (tmp_path / "dns").exists()
 
 
@@ -394,7 +400,7 @@ def test_a_disk_that_became_too_small_is_named_before_the_files(
     tmp_path: Path, source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, 1_000_000))
-    assert "0.0 GB are needed and 0.0 GB are free" in refused(tmp_path / "dns", source.words)
+    assert "1.2 MB are needed and 1.0 MB are free" in refused(tmp_path / "dns", source.words)
     assert all("/object/" not in asked for asked, _ in server.asked)
     monkeypatch.undo()
     monkeypatch.setattr(fetch, "_PAUSE_S", 0.0)
@@ -422,9 +428,11 @@ def test_a_dry_run_says_all_and_does_nothing(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 10**12))
     result = run(tmp_path / "dns", [*source.words[2:], "--dry_run"])
     assert result.exit_code == 0
-    assert f"would fetch {server.url}/archive.tar.gz (0.1 MB)" in result.stdout
-    assert f"about 131,250 files, 86 GB, from {server.url}/lfs" in result.stdout
-    assert f"into {tmp_path / 'dns' / 'datasets'} (1000.0 GB free)" in result.stdout
+    assert result.stdout == (
+        f"would fetch {server.url}/archive.tar.gz (0.1 MB)\n"
+        f"then about 131,250 files, 85.9 GB, from {server.url}/lfs\n"
+        f"into {tmp_path / 'dns' / 'datasets'} (1,000.0 GB free: enough)\n"
+    )
     assert list(tmp_path.iterdir()) == []
     assert server.asked == [("/archive.tar.gz", None)]
 
@@ -434,9 +442,77 @@ def test_a_dry_run_half_way_says_what_is_left(tmp_path: Path, source: Source, se
     refused(tmp_path, source.words)
     server.asked.clear()
     result = run(tmp_path, [*source.words, "--dry_run"])
-    assert "would fetch 4 files, 0.00 GB" in result.stdout
+    there, would, into = result.stdout.splitlines()
+    assert there == f"there: {tmp_path / '.download' / 'datasets'}, in which 4 files are still pointers"
+    assert would == f"would fetch them from {server.url}/lfs: 1.2 MB of 1.2 MB"
+    assert into.endswith(" free: enough)")
     assert server.asked == []
     assert len(lfs.find_pointers(tmp_path)) == 4
+
+
+def test_a_dry_run_without_a_network_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server() as closed:
+        address = f"{closed.url}/archive.tar.gz"
+    monkeypatch.setattr(fetch, "_wait", lambda *_: pytest.fail("it waits"))
+    monkeypatch.setattr(download, "ARCHIVE_URL", address)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 50 * 10**9))
+    result = run(tmp_path / "dns", ["--dry_run"])
+    assert result.exit_code == 0
+    archive, then, into = result.stdout.splitlines()
+    assert archive.startswith(
+        f"would fetch {address} (size unknown; not reached just now: the server cannot be reached"
+    )
+    assert then == f"then about 131,250 files, 85.9 GB, from {download.LFS_URL}"
+    assert into == f"into {tmp_path / 'dns' / 'datasets'} (50.0 GB free: 35.9 GB too few)"
+    result = run(tmp_path / "dns", ["--dry_run", "--only", "test_set"])
+    assert "then about 600 files, 192.0 MB, from" in result.stdout
+    result = run(tmp_path / "dns", ["--dry_run", "--mirror", address])
+    assert result.stdout.endswith("(50.0 GB free)\n")  # what a mirror has, nobody knows
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_what_is_there_of_the_archive(
+    tmp_path: Path, source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_PAUSE_S", 0.0)
+    server.drops["/archive.tar.gz"] = 1000
+    server.ranges = False
+    refused(tmp_path, source.words)
+    (part,) = (tmp_path / ".download").glob("*.part")
+    part.write_bytes(bytes(500_000))
+    result = run(tmp_path, [*source.words, "--dry_run"])
+    assert result.stdout.startswith("there: 0.5 MB of the archive\nwould fetch ")
+    part.rename(tmp_path / ".download" / "archive")
+    server.asked.clear()
+    result = run(tmp_path, [*source.words, "--dry_run"])
+    assert result.stdout.startswith(f"there: {tmp_path / '.download' / 'archive'}, 0.5 MB, from {server.url}")
+    assert server.asked == []
+
+
+def test_a_part_is_fetched_alone_and_the_rest_later(tmp_path: Path, source: Source, server: Server) -> None:
+    result = run(tmp_path, [*source.words, "--only", "test_set"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (
+        f"complete: {tmp_path / 'datasets' / 'test_set'}; without --only, the same command fetches the rest\n"
+    )
+    part = [name for name in NAMES if name.startswith("test_set/")]
+    assert {path.relative_to(tmp_path / "datasets").as_posix() for path in lfs.find_pointers(tmp_path)} == {*NAMES} - {
+        *part
+    }
+    for name in part:
+        assert (tmp_path / "datasets" / name).read_bytes() == source.files[name]
+    assert sum("/object/" in asked for asked, _ in server.asked) == len(part)
+    result = run(tmp_path, [*source.words, "--only", "test_set", "--dry_run"])
+    assert "in which 0 files are still pointers" in result.stdout
+    fetched(tmp_path, source)
+    assert server.times("/archive.tar.gz") == 2  # once for its size: it is not fetched again
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path: Path, source: Source) -> None:
+    shutil.rmtree(make_tree(tmp_path, source) / "noise")
+    assert f"{tmp_path / 'datasets' / 'noise'}: is not in this data" in refused(
+        tmp_path, [*source.words, "--only", "noise"]
+    )
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path, source: Source) -> None:

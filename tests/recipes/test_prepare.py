@@ -172,6 +172,56 @@ def test_silence_is_left_out_when_every_sample_is_read(tree: Path) -> None:
     assert left_out(tree) == {SPEECH[0]: "silent"}
 
 
+def test_clipping_is_told_when_every_sample_is_read(tree: Path) -> None:
+    clipped = tree / "datasets" / "clean" / SPEECH[0]
+    soundfile.write(clipped, np.clip(5.0 * np.sin(np.arange(RATE)), -1.0, 1.0), RATE)
+    assert "full scale" not in prepared(tree).stderr
+    result = prepared(tree, "--decode")
+    assert f"1 files reach full scale and may be clipped, the first is {clipped}:" in result.stderr
+    assert len(rows(tree / "manifest.csv")) == len(SPEECH) + len(NOISE)
+
+
+def test_clicks_are_left_out_but_not_as_rooms(tree: Path) -> None:
+    write(tree / "datasets" / "clean" / SPEECH[0], seconds=0.05)
+    write(tree / "datasets" / "noise" / NOISE[0], seconds=1 / RATE)
+    write(tree / "datasets" / "impulse_responses" / "room.wav", seconds=0.05)
+    prepared(tree)
+    assert left_out(tree) == {SPEECH[0]: "too short", NOISE[0]: "too short"}
+    assert [row["path"] for row in rows(tree / "manifest.csv") if row["kind"] == "impulse_responses"]
+    for path in (tree / "datasets" / "noise").iterdir():
+        write(path, seconds=0.01)
+    message = refused(tree)
+    assert "8 of 8 files are of no use" in message and "too short (0.0100 s); give files of at least 0.1 s" in message
+
+
+def test_audio_behind_links_is_listed_and_links_that_lead_nowhere_are_named(tree: Path, tmp_path: Path) -> None:
+    noise = (tree / "datasets" / "noise").rename(tmp_path / "disk")
+    (tree / "datasets" / "noise").symlink_to(noise)
+    (tree / "datasets" / "clean" / "gone_reader_00001_1.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tree / "datasets" / "clean" / "loop").symlink_to(tree / "datasets" / "clean")
+    prepared(tree)
+    assert left_out(tree) == {"gone_reader_00001_1.wav": "no such file"}
+    assert sorted(Path(row["path"]).name for row in rows(tree / "manifest.csv")) == sorted([*SPEECH, *NOISE])
+
+
+def test_odd_names_come_through(tree: Path, tmp_path: Path) -> None:
+    names = ["a,b.wav", "semi;colon.wav", "new\nline.wav", 'quote"d.wav', " space .wav", "ünï.wav", "-dash.wav"]
+    for name in names:
+        write(tree / "datasets" / "clean" / "anna" / name)
+    prepared(tree)
+    listed = {Path(row["path"]).name for row in rows(tree / "manifest.csv")}
+    assert listed == {*names, *SPEECH, *NOISE}
+    corpora = read_corpus(tree / "manifest.csv")
+    assert {source.path.name for corpus in corpora.values() for source in corpus.sources()} == listed
+
+
+def test_the_pairs_of_an_earlier_run_do_not_stay(tree: Path) -> None:
+    prepared(tree)
+    shutil.rmtree(tree / "datasets" / "test_set")
+    assert "no test pairs" in prepared(tree).stdout
+    assert not (tree / "test_pairs.csv").exists()
+
+
 def test_other_rates_and_channels_stay_and_are_told(tree: Path, tmp_path: Path) -> None:
     write(tree / "datasets" / "clean" / SPEECH[0], rate_hz=44100)
     write(tree / "datasets" / "noise" / NOISE[0], channels=2)
@@ -228,11 +278,20 @@ def test_plain_folders_of_any_format_and_depth(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "test_pairs.csv").exists()
 
 
-def test_speech_without_speakers_is_told(tmp_path: Path) -> None:
+def test_speech_without_speakers_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("speech/1.wav", "speech/2.wav", "noise/1.wav", "noise/2.wav"):
         write(tmp_path / name)
-    result = prepared("--clean", tmp_path / "speech", "--noise", tmp_path / "noise", "--output", tmp_path / "m.csv")
-    assert "no two files of speech have one speaker" in result.stderr
+    prepared("--clean", tmp_path / "speech", "--noise", tmp_path / "noise", "--output", tmp_path / "m.csv")
+    (message,) = caplog.messages
+    assert "2 files of speech are of as many speakers" in message
+
+
+def test_one_file_is_not_speech_and_noise(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "noise/1.wav", "noise/2.wav"):
+        write(tmp_path / name)
+    message = refused("--clean", tmp_path, "--noise", tmp_path / "noise", "--output", tmp_path / "m.csv")
+    assert message == f"{tmp_path / 'noise' / '1.wav'}: is in the folders of clean and of noise; give folders apart"
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_a_manifest_is_checked_and_rewritten_beside_the_new_place(tree: Path, tmp_path: Path) -> None:
@@ -284,7 +343,7 @@ def test_a_speaker_on_both_sides_of_a_manifest_is_told(tree: Path, tmp_path: Pat
     ("more", "message"),
     [
         ("datasets/noise/../noise/{0},noise,valid,x\n", "list the same file"),
-        ("datasets/noise/x.wav,music,valid,x\n", "row 21 has the kind 'music'"),
+        ("datasets/noise/x.wav,music,valid,x\n", "there is no kind 'music' (row 21); a kind is one of clean, noise"),
         ("datasets/noise/x.wav,noise\n", "row 21 has too few columns"),
     ],
     ids=["listed twice", "unknown kind", "short row"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from recipes.DNS2020.synthesise import clip_ids, main, read_recordings
+from recipes.DNS2020.synthesise import clip_ids, main, read_recordings, warn_of_repetition
 from speechbrain_dynsnet.data.dns2020 import parse_noisy
+from speechbrain_dynsnet.data.synthesis import SynthesisSettings
 from speechbrain_dynsnet.errors import InputError
 from tests.data.marked import SPEAKERS, make_marked_set, read, tone, write
 
@@ -173,8 +175,8 @@ def test_what_cannot_be_mixed_is_one_line(data: Path, tmp_path: Path) -> None:
         ("", ["--total_hours=0"], "total_hours is 0: that is 0 clips"),
         ("", ["--total_hours=inf"], "total_hours is inf: that is inf clips"),
         ("", ["--snr=3"], "snr is 3"),
-        ("no noise", [], "no noise audio for train or valid"),
-        ("no noise", ["--split=train"], "no noise audio for train"),
+        ("no noise", [], "/noise: there is no audio in it; put the noise audio there"),
+        ("no noise", ["--split=train"], "/noise: there is no audio in it"),
         ("no data", [], "no such folder or manifest"),
         ("a file", [], "not a CSV manifest"),
         ("", ["--total_hours=1e6"], "make room, ask for fewer hours"),
@@ -196,12 +198,25 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ") and message in line
-    assert not list((tmp_path / "out").rglob("*.wav"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_speech_that_a_clip_repeats_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tones of a speaker are 4.7 s together."""
+    speech = read_recordings(data, "all", tmp_path).tracks.clean
+    warn_of_repetition(speech, SynthesisSettings(audio_length=4.7))
+    assert capsys.readouterr().err == ""
+    warn_of_repetition(speech, SynthesisSettings(audio_length=4.8))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(
+        r"3 of 3 speakers, the first is \w+, have less speech than the 4.8 s of a clip, which repeats", line
+    )
 
 
 def test_a_split_has_its_own_speakers(data: Path, tmp_path: Path) -> None:
     groups = {
-        split: set(read_recordings(data, split, tmp_path).tracks.by_speaker) for split in ("train", "valid", "all")
+        split: set(read_recordings(data, split, tmp_path).tracks.clean.group_names)
+        for split in ("train", "valid", "all")
     }
     assert groups["train"] | groups["valid"] == groups["all"] == set(SPEAKERS)
     assert not groups["train"] & groups["valid"]
