@@ -8,19 +8,11 @@ speechbrain_dynsnet/data/synthesis.py.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import pickle
-import signal
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +20,14 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from speechbrain_dynsnet.data.clip_folder import UNFINISHED, ClipFolder, Row
+from speechbrain_dynsnet.data.clip_folder import ClipFolder, Row
 from speechbrain_dynsnet.data.joining import speakers_heard_twice
 from speechbrain_dynsnet.data.manifest import SPLITS, read_corpus, read_whole_corpus
 from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
 from speechbrain_dynsnet.data.synthesis import TARGETS, SynthesisSettings, draw_clip, make_clip
 from speechbrain_dynsnet.data.tracks import TrackList
 from speechbrain_dynsnet.errors import InputError, one_line_errors
+from speechbrain_dynsnet.processes import map_unordered
 
 MOST_CLIPS = 1e9
 NAMED = 5  # so many recordings that were skipped are named; the log has all
@@ -112,13 +105,12 @@ def synthesise(recordings: Recordings, settings: SynthesisSettings, folder: Clip
     started = time.perf_counter()
     rows: list[Row] = []
     folder.write_log(finished.values())
-    with workers(jobs, Worker(recordings, settings, folder)) as pool:
-        futures = [pool.submit(work, file_id) for file_id in ids if file_id not in finished]
-        with tqdm(total=len(ids), initial=kept, unit="clip", disable=None) as bar:
-            for future in as_completed(futures):
-                rows.append(future.result())
-                folder.add_to_log(rows[-1])
-                bar.update()
+    missing = [file_id for file_id in ids if file_id not in finished]
+    with tqdm(total=len(ids), initial=kept, unit="clip", disable=None) as bar:
+        for row in map_unordered(Worker(recordings, settings, folder).make, missing, jobs):
+            rows.append(row)
+            folder.add_to_log(row)
+            bar.update()
     folder.write_log([*finished.values(), *rows])
     report(rows, kept, settings.audio_length, time.perf_counter() - started, folder.path)
 
@@ -149,50 +141,6 @@ class Worker:
         except InputError as error:
             raise InputError(f"clip {file_id}: {error}") from error
         return self.folder.write(parameters, make_clip(parameters), self.recordings)
-
-
-_worker: Worker  # one a process: sending the list of recordings along with every clip would cost more than the clip
-
-
-@contextmanager
-def workers(jobs: int, worker: Worker) -> Iterator[ProcessPoolExecutor]:
-    """Processes that make clips; no more are begun once something goes wrong."""
-    # Not forked: reading the recordings has started threads, and threads and forks do not go together.
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=worker.folder.path) as shared:
-        # By file: what is handed to a process directly blocks this one for ever if that process dies as it starts.
-        path = Path(shared) / "worker"
-        path.write_bytes(pickle.dumps(worker))
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_work, initargs=(path,))
-        try:
-            yield pool
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a process was killed, perhaps for want of memory; give the same command again with fewer --jobs"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def start_work(path: Path) -> None:
-    """Begin a process."""
-    global _worker
-    _worker = pickle.loads(path.read_bytes())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Leave no process behind when the main one is killed: nobody else would tell them to stop."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def work(file_id: int) -> Row:
-    """Make one clip."""
-    return _worker.make(file_id)
 
 
 def report(rows: Sequence[Row], kept: int, audio_length: float, seconds: float, folder: Path) -> None:

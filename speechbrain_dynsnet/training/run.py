@@ -27,7 +27,6 @@ from speechbrain_dynsnet.data.shards import (
     open_shards,
 )
 from speechbrain_dynsnet.data.trial import make_trial_set
-from speechbrain_dynsnet.data.workers import end_with_parent
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.bundle import (
@@ -37,6 +36,7 @@ from speechbrain_dynsnet.model.bundle import (
     save_bundle,
 )
 from speechbrain_dynsnet.model.device import check_device
+from speechbrain_dynsnet.processes import end_with_parent
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.distillation import Teacher
 from speechbrain_dynsnet.training.folder import (

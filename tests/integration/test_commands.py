@@ -36,6 +36,8 @@ def test_the_command_line_of_the_readme(noisy: Path) -> None:
     commands = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("dynsnet ")]
     assert len(commands) >= 5
     for command in commands:
+        if re.search("[A-Z]{4}", command):  # on the reader's own data
+            continue
         result = run(["bash", "-c", command], noisy)
         assert result.returncode == 0, (command, result.stderr)
     assert read_audio(noisy / "clean.wav").samples.shape == read_audio(noisy / "noisy.wav").samples.shape

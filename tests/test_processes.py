@@ -12,7 +12,7 @@ PROGRAM = """
 import time
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from speechbrain_dynsnet.data.workers import end_with_parent
+from speechbrain_dynsnet.processes import end_with_parent
 if __name__ == "__main__":
     data = TensorDataset(torch.arange(9.0))
     loader = iter(DataLoader(data, num_workers=1, multiprocessing_context="forkserver", worker_init_fn=end_with_parent))
