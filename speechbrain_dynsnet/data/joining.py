@@ -108,7 +108,7 @@ class Joiner:
         # All of the speaker's in a random order, and again, so that none is heard twice before it must be.
         yield first
         spoken = self.recordings.tracks.clean.of_group(first.group)
-        lap = [track for track in spoken if track != first]
+        lap: Sequence[Track] = [track for track in spoken if track != first]
         while True:
             yield from (lap[index] for index in self.rng.permutation(len(lap)))
             lap = spoken

@@ -18,7 +18,7 @@ _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS
 PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
 _BABBLE_SPEAKERS = (3, 7)  # at least, at most
 _TRIES = 10  # places listened to; after them the best one is taken
-_MISSES = 50  # unreadable places met before training gives up: not one bad file, but a disk that is gone
+_MISSES = 50  # unreadable or silent places before training gives up: not one bad file, but a disk that is gone
 _AUDIBLE = 10.0 ** (-60.0 / 20.0)  # of the RMS: below it there is room tone or dither, no speech and no noise
 
 
@@ -82,7 +82,7 @@ class MixDistribution:
 class MixParameters:
     """One pair: all that is random in it.
 
-    `skipped` says what was drawn and could not be read, and why.
+    `skipped` says what was drawn and could not be used, and why: unreadable, or silent there.
     """
 
     samples: int
@@ -99,8 +99,8 @@ class MixParameters:
 def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.random.Generator) -> MixParameters:
     """Draw one pair.
 
-    What is drawn is listened to: speech with too little activity, silent noise and files that cannot be read are
-    drawn anew.
+    What is drawn is listened to: speech with too little activity, silence and files that cannot be read are drawn
+    anew.
 
     Arguments
     ---------
@@ -116,7 +116,7 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
     Raises
     ------
     InputError
-        When none of 50 draws can be read.
+        When 50 draws cannot be read, or are digital silence.
     """
     draws = _Draws(tracks, distribution.min_activity, samples, rng)
     talker, speech = draws.speech()
@@ -164,7 +164,7 @@ def mix(parameters: MixParameters) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Draws:
-    """Draws segments of audio, and keeps account of what could not be read."""
+    """Draws segments of audio, and keeps account of what could not be used."""
 
     def __init__(self, tracks: Tracks, min_activity: float, samples: int, rng: np.random.Generator) -> None:
         self.tracks = tracks
@@ -196,13 +196,13 @@ class _Draws:
         return self._best(lambda: ("", self._repeated(self._pick(self.tracks.noise))), _is_audible, 1.0)[1]
 
     def impulse_response(self) -> Segment:
-        """The whole of one that is not silent."""
+        """The whole of one."""
 
         def candidate() -> tuple[str, tuple[Segment, ...]]:
             track = self._pick(self.tracks.impulse_responses)
             return "", (Segment(track.path, 0, track.samples),)
 
-        return self._best(candidate, lambda audio: float(audio.any()), 1.0)[1][0]
+        return self._best(candidate, lambda audio: 1.0, 1.0)[1][0]
 
     def _best(
         self,
@@ -216,13 +216,16 @@ class _Draws:
         while tries < _TRIES:
             group, segments = candidate()
             try:
-                reached = fitness(join_segments(segments))
+                audio = join_segments(segments)
+                if not audio.any():
+                    raise InputError(f"{segments[0].path}: digital silence where it was to be used")
             except InputError as error:
                 misses += 1
                 self.skipped.append(str(error))
                 if misses == _MISSES:
-                    raise InputError(f"{misses} audio files in a row cannot be read; the last: {error}") from error
+                    raise InputError(f"{misses} draws of audio were of no use; the last: {error}") from error
                 continue
+            reached = fitness(audio)
             if reached >= wanted:
                 return group, segments
             if best is None or reached > best[0]:

@@ -95,6 +95,7 @@ class EpochSampler(Sampler[int]):
                 f"{name} {clips_per_epoch} is less than one batch of {batch_size} on each of {ranks} "
                 f"processes: raise {name} or lower batch_size"
             )
+        self.clips_per_epoch = clips_per_epoch
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
@@ -107,7 +108,7 @@ class EpochSampler(Sampler[int]):
         return self.per_rank
 
     def __iter__(self) -> Iterator[int]:
-        start = self.epoch * self.per_rank * self.ranks + self.rank
+        start = self.epoch * self.clips_per_epoch + self.rank  # whatever the number of ranks
         return iter(range(start, start + self.per_rank * self.ranks, self.ranks))
 
 

@@ -88,12 +88,12 @@ def _open(source: Source, decoded_folder: Path) -> Track | InputError:
     status = source.path.stat()
     identity = f"{source.path.resolve()} {status.st_size} {status.st_mtime_ns}"
     decoded = decoded_folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.wav"
-    if not decoded.exists():
+    if not _is_whole(decoded):
         try:
             audio = read_audio(source.path)
         except InputError as error:
             return error
-        _write_decoded(audio, decoded)  # what goes wrong here, such as a full disk, is no fault of the file
+        _write_decoded(audio, source.kind, decoded)  # what goes wrong here, as a full disk, is not its fault
     return Track(str(decoded), soundfile.info(str(decoded)).frames, source.group)
 
 
@@ -108,7 +108,15 @@ def _seekable_samples(path: Path) -> int:
         return int(file.frames) if len(file.read(1)) else 0
 
 
-def _write_decoded(audio: Audio, decoded: Path) -> None:
+def _is_whole(decoded: Path) -> bool:
+    try:
+        return bool(soundfile.info(str(decoded)).frames)
+    except soundfile.LibsndfileError:  # not there, or a power cut left it empty
+        return False
+
+
+def _write_decoded(audio: Audio, kind: str, decoded: Path) -> None:
     subtype = "FLOAT" if audio.subtype in _FINE else "PCM_16"
-    mono = resample(audio.samples.mean(axis=0, keepdims=True), audio.rate, SAMPLE_RATE)
-    write_audio(decoded, Audio(mono, SAMPLE_RATE, "WAV", subtype))
+    # The mean of the microphones in a room would have echoes that no place in it has.
+    channel = audio.samples[:1] if kind == "impulse_responses" else audio.samples.mean(axis=0, keepdims=True)
+    write_audio(decoded, Audio(resample(channel, audio.rate, SAMPLE_RATE), SAMPLE_RATE, "WAV", subtype))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,24 @@ class TrackList(Sequence[Track]):
         """The place of a group in `group_names`."""
         return self._numbers[name]
 
-    def of_group(self, name: str) -> list[Track]:
+    def of_group(self, name: str) -> Sequence[Track]:
         """The tracks of one speaker or category, in order."""
         number = self._numbers[name]
-        return [self[int(index)] for index in self._by_group[self._starts[number] : self._starts[number + 1]]]
+        return _Some(self, self._by_group[self._starts[number] : self._starts[number + 1]])
+
+
+class _Some(Sequence[Track]):
+    """Some tracks of a list, made when they are asked for: a speaker may have thousands, of which one is drawn."""
+
+    def __init__(self, tracks: TrackList, places: NDArray[np.int32]) -> None:
+        self._tracks = tracks
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Track:  # type: ignore[override]
+        return self._tracks[int(self._places[index])]
 
 
 @dataclass(frozen=True)

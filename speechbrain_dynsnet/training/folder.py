@@ -139,7 +139,8 @@ def _options(recipe: Recipe, run_opts: Any) -> dict[str, Any]:
 def _fingerprint(data: Corpus | ShardSet) -> dict[str, Any]:
     if isinstance(data, ShardSet):
         return data.fingerprint()
-    lines = sorted(f"{source.kind}/{source.path.name} {source.path.stat().st_size}" for source in data.sources())
+    # In their order, which decides what is drawn.
+    lines = [f"{one.kind}/{one.group}/{one.path.name} {one.path.stat().st_size}" for one in data.sources()]
     return {"files": len(lines), "sha256": sha256("\n".join(lines).encode()).hexdigest()}
 
 

@@ -149,23 +149,32 @@ def test_two_noises_are_equally_loud(tmp_path: Path, tracks: Tracks) -> None:
     assert db(spectrum[100 * 2] / spectrum[3000 * 2]) == pytest.approx(0.0, abs=0.1)
 
 
-@pytest.mark.parametrize("silent", ["speech", "noise", "room", "speech and noise"])
-def test_silence_does_no_harm(tmp_path: Path, tracks: Tracks, silent: str) -> None:
+@pytest.mark.parametrize("kind", ["clean", "noise", "impulse_responses"])
+def test_silent_files_are_passed_over_and_named(tmp_path: Path, tracks: Tracks, kind: str) -> None:
     nothing = write_track(tmp_path / "silence.wav", np.zeros(SAMPLES), "nobody")
-    quiet = Tracks(
-        TrackList([nothing]) if "speech" in silent else tracks.clean,
-        TrackList([nothing]) if "noise" in silent else tracks.noise,
-        TrackList([nothing]) if "room" in silent else tracks.impulse_responses,
-    )
-    for parameters in draw_many(quiet, 5, reverb_probability=float("room" in silent)):
+    some = replace(tracks, **{kind: TrackList([*getattr(tracks, kind), nothing])})
+    many = draw_many(some, 40, reverb_probability=1.0, second_noise_probability=1.0)
+    told = {reason for parameters in many for reason in parameters.skipped}
+    assert told == {f"{nothing.path}: digital silence where it was to be used"}
+    for parameters in many:
         noisy, clean = mix(parameters)
+        assert clean.any() and (noisy - clean).any()
+    only = replace(tracks, **{kind: TrackList([nothing])})
+    with pytest.raises(InputError, match=r"50 draws of audio were of no use; the last: .*silence.wav: digital silence"):
+        draw_many(only, 1, reverb_probability=1.0)
+
+
+@pytest.mark.parametrize("silent", ["speech", "noises", "impulse_response"])
+def test_silence_in_a_pair_does_no_harm(tmp_path: Path, tracks: Tracks, silent: str) -> None:
+    nothing = Segment(write_track(tmp_path / "silence.wav", np.zeros(SAMPLES), "nobody").path, 0, SAMPLES)
+    change = {"speech": (nothing,), "noises": ((nothing,),), "impulse_response": nothing}[silent]
+    for parameters in draw_many(tracks, 5, reverb_probability=1.0):
+        noisy, clean = mix(replace(parameters, **{silent: change}))  # type: ignore[arg-type]
         assert np.isfinite(noisy).all()
         assert np.isfinite(clean).all()
-        assert clean.any() == (silent == "noise")
-        if silent == "noise":
+        assert clean.any() == (silent == "noises")
+        if silent == "noises":
             np.testing.assert_array_equal(noisy, clean)
-        elif silent == "speech and noise":
-            assert not noisy.any()
         else:
             assert db(rms(noisy)) <= parameters.level_dbfs + 0.01
             assert rms(noisy) > 0.001
@@ -302,7 +311,7 @@ def test_a_file_that_breaks_is_replaced_and_named(tmp_path: Path, tracks: Tracks
         assert np.isfinite(mix(parameters)[0]).all()
     for copy in tmp_path.iterdir():
         copy.unlink()
-    with pytest.raises(InputError, match=r"50 audio files in a row cannot be read; the last: .*\.wav: was readable"):
+    with pytest.raises(InputError, match=r"50 draws of audio were of no use; the last: .*\.wav: was readable"):
         draw_many(mine, 1, reverb_probability=1.0)
 
 

@@ -161,3 +161,21 @@ def test_a_file_that_shrinks_while_in_use_is_named(tmp_path: Path) -> None:
     write_audio(path, Audio(tone(16000)[:, :9000], 16000))
     with pytest.raises(InputError, match="a.wav: ends before the length"):
         read_segment(track.path, 8000, 2000)
+
+
+def test_a_decoded_copy_that_a_power_cut_left_empty_is_made_again(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", Audio(tone(16000), 44100))
+    source = Source(tmp_path / "a.wav", "clean", "anna")
+    (first,) = open_tracks([source], tmp_path / "decoded")
+    Path(first.path).write_bytes(b"")
+    assert open_tracks([source], tmp_path / "decoded") == [first]
+    assert read_segment(first.path, 0, first.samples).any()
+
+
+def test_a_room_is_heard_by_one_microphone_and_a_voice_by_all(tmp_path: Path) -> None:
+    taps = np.zeros((2, 4000), np.float32)
+    taps[[0, 1], [100, 140]] = 0.8
+    write_audio(tmp_path / "two.wav", Audio(taps, 16000))
+    for kind, expected in (("impulse_responses", [0.8, 0.0]), ("clean", [0.4, 0.4])):
+        (track,) = open_tracks([Source(tmp_path / "two.wav", kind, "x")], tmp_path / kind)
+        np.testing.assert_allclose(read_segment(track.path, 0, 4000)[[100, 140]], expected, atol=1e-4)

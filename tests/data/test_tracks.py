@@ -32,7 +32,7 @@ def test_a_list_holds_what_it_was_given(count: int) -> None:
                 held[bad]
         assert sorted(held.group_names) == sorted({track.group for track in tracks})
         for name in held.group_names:
-            assert held.of_group(name) == [track for track in tracks if track.group == name]
+            assert list(held.of_group(name)) == [track for track in tracks if track.group == name]
             assert held.group_names[held.group_number(name)] == name
         assert held.samples.tolist() == [track.samples for track in tracks]
 
@@ -50,3 +50,12 @@ def test_130000_tracks_fit_into_every_worker() -> None:
     assert len(held) == 130_650
     assert size < 20e6
     assert peak < 40e6
+
+
+def test_one_of_a_speakers_many_files_costs_no_more_than_one_of_few() -> None:
+    held = TrackList(Track(f"{index}.wav", 16000, "anna") for index in range(100_000))
+    tracemalloc.start()
+    assert held.of_group("anna")[99_999].path == "99999.wav"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000
