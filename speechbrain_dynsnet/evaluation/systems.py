@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -157,11 +158,14 @@ class Network:
         return {output.system: costs[exit] for output, exit in zip(self.outputs, self.exits, strict=True)}
 
     def identity(self) -> dict[str, Any]:
-        """Its weights."""
+        """Its weights, and what its bundle says of it."""
         from speechbrain_dynsnet.model.bundle import CONFIG, WEIGHTS
 
-        files = [self.path / CONFIG, self.path / WEIGHTS] if self.path.is_dir() else [self.path]
-        return {"model": self.name, "exits": list(self.exits), "sha256": digest_files(files)}
+        is_bundle = self.path.is_dir()
+        files = [self.path / CONFIG, self.path / WEIGHTS] if is_bundle else [self.path]
+        told = {"model": self.name, "exits": list(self.exits), "sha256": digest_files(files)}
+        # How it was trained, for reports that put models side by side.
+        return told | ({"config": json.loads((self.path / CONFIG).read_text(encoding="utf-8"))} if is_bundle else {})
 
     def open(self) -> Estimator:
         """Loads it, onto the CPU."""

@@ -1,0 +1,235 @@
+"""Trained models side by side, as Table 2 of the paper puts them, and beside what is known of its own numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.evaluation.configurations import (
+    PAPER_CONFIGURATIONS,
+    Configuration,
+    Run,
+    baseline_of,
+    by_configuration,
+    scores_of,
+)
+from speechbrain_dynsnet.evaluation.evaluate import Row
+from speechbrain_dynsnet.evaluation.metrics import METRICS
+from speechbrain_dynsnet.evaluation.summary import BASELINE
+from speechbrain_dynsnet.evaluation.systems import NOISY
+from speechbrain_dynsnet.model.architecture import LAST_STAGE
+
+# DNSMOS is there twice: papers name neither scale.
+TABLE_METRICS = ("pesq_wb", "p808_mos", "ovrl_mos")
+# A row for each configuration, exit and metric; one row with `status` alone for what nobody trained. `mean`, and its
+# 95 % interval `low` to `high`, are over trainings with different seeds, each the mean over its clips. `clips` is the
+# fewest clips with a score that any of them has.
+COLUMNS = (
+    *("training", "model", "exits", "exit", "metric", "seeds", "clips", "mean", "low", "high", "is_best", "status"),
+)
+PAPER_COLUMNS = ("training", "model", "exit", "metric", "kind", "value", "source")
+# What the paper's file calls them, and what is held against each here.
+_PAPER_METRICS = {"pesq": "PESQ", "p808_mos": "DNSMOS P.808", "macs": "MACs"}
+_OURS = {"pesq": "pesq_wb", "p808_mos": "p808_mos"}
+_NOT_TRAINED = "not trained"
+_DECIMALS = 2
+
+
+def make_table(runs: Sequence[Run]) -> list[Row]:
+    """The rows of `table2.csv`, with `COLUMNS`.
+
+    Arguments
+    ---------
+    runs : sequence of Run
+        See `read_runs`.
+
+    Returns
+    -------
+    list of dict
+        The configurations of the paper first, in its order. `is_best` marks the best of each exit and metric, as it is
+        printed, where there are at least two to choose from.
+    """
+    found = by_configuration(runs)
+    rows = []
+    for configuration in dict.fromkeys([*PAPER_CONFIGURATIONS, *found]):
+        some = found.get(configuration, [])
+        exits = sorted({exit for run in some for exit in run.systems})
+        cells = [_cell(some, exit, metric) for metric in TABLE_METRICS for exit in exits] or [{"status": _NOT_TRAINED}]
+        named = {
+            "training": configuration.scheme,
+            "model": configuration.family,
+            "exits": " ".join(map(str, configuration.exits)),
+        }
+        rows += [dict.fromkeys(COLUMNS, "") | named | cell for cell in cells]
+    for column in {(row["metric"], row["exit"]) for row in rows if row["mean"]}:
+        of_column = [row for row in rows if row["mean"] and (row["metric"], row["exit"]) == column]
+        best = max(_rounded(row["mean"]) for row in of_column)
+        for row in of_column:
+            row["is_best"] = "yes" if len(of_column) > 1 and _rounded(row["mean"]) == best else ""
+    return rows
+
+
+def to_markdown(table: Sequence[Row]) -> str:
+    """The table as Markdown: a part a metric, a row a configuration, a column an exit; the best are bold."""
+    trained = [row for row in table if row["exit"]]
+    exits = sorted({row["exit"] for row in trained})
+    parts = []
+    for metric in TABLE_METRICS if trained else ():
+        headings = ["training", "model", "exits", "seeds", *(f"exit {exit}" for exit in exits)]
+        lines = [f"**{METRICS[metric]}**", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+        for key in dict.fromkeys(map(_key, trained)):
+            cells = {row["exit"]: row for row in trained if _key(row) == key and row["metric"] == metric}
+            seeds = max((row["seeds"] for row in cells.values()), key=int)
+            shown = [_shown(cells[exit]) if exit in cells else "" for exit in exits]
+            training, model, names = key
+            lines.append(f"| {' | '.join([training, model, names.replace(' ', ', '), seeds, *shown])} |")
+        parts.append("\n".join(lines))
+    missing = [
+        str(Configuration(row["training"], row["model"], tuple(map(int, row["exits"].split()))))
+        for row in table
+        if row["status"] == _NOT_TRAINED
+    ]
+    if missing:
+        parts.append(f"{_NOT_TRAINED.capitalize()}: {'; '.join(missing)}.")
+    return "\n\n".join(parts)
+
+
+def others_to_markdown(runs: Sequence[Run]) -> str:
+    """What was measured on the same clips and is no row of the table: the noisy input, peers, other baselines."""
+    own = {system for run in runs for system in run.systems.values()}
+    own |= {BASELINE for run in runs if run.configuration.family == BASELINE}
+    systems: dict[str, Run] = {}
+    for run in runs:
+        for row in run.rows:
+            if row["system"] not in own:
+                systems.setdefault(row["system"], run)
+    lines = [f"| on the same clips | {' | '.join(METRICS[metric] for metric in TABLE_METRICS)} |"]
+    lines.append("|---" * (1 + len(TABLE_METRICS)) + "|")
+    for system, run in systems.items():
+        model = next(row["model"] for row in run.rows if row["system"] == system)
+        means = [_mean(scores_of(run.rows, system, metric).values()) for metric in TABLE_METRICS]
+        shown = ["" if mean is None else f"{mean:.{_DECIMALS}f}" for mean in means]
+        lines.append(f"| {system}{f' ({model})' if model else ''} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def read_paper(path: Path) -> list[Row]:
+    """Numbers of the paper, a row each.
+
+    Arguments
+    ---------
+    path : Path
+        CSV with `PAPER_COLUMNS`. `kind` is `mean`, or `share_of_baseline`; an empty `training` is not known.
+
+    Raises
+    ------
+    InputError
+        When it is no such file.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            float(row["value"])
+            int(row["exit"] or 0)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; give a CSV file with the columns {', '.join(PAPER_COLUMNS)}"
+        ) from error
+    except (UnicodeDecodeError, csv.Error, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no table of numbers, a row has no value; correct it") from error
+    if not rows or not set(PAPER_COLUMNS) <= rows[0].keys():
+        raise InputError(f"{path}: needs the columns {', '.join(PAPER_COLUMNS)} and a row")
+    if unknown := {row["metric"] for row in rows} - _PAPER_METRICS.keys():
+        raise InputError(f"{path}: no metric {', '.join(sorted(unknown))}; choose from {', '.join(_PAPER_METRICS)}")
+    return rows
+
+
+def compare_with_paper(paper: Iterable[Row], runs: Sequence[Run]) -> str:
+    """Each of the paper's numbers beside those of the same models here, as Markdown."""
+    lines = ["| | the paper | here |", "|---|---|---|"]
+    for row in paper:
+        is_share = row["kind"] == "share_of_baseline"
+        show: Callable[[float], str] = "{:.0%}".format if is_share else f"{{:.{_DECIMALS}f}}".format
+        where = f", exit {row['exit']}" if row["exit"] else ""
+        metric = _PAPER_METRICS[row["metric"]]
+        what = f"{row['model']}{where}: {metric}{', of the baseline' if is_share else ''}"
+        here = [f"{name}: {show(value)}" if name else show(value) for name, value in _same_here(row, runs)]
+        lines.append(f"| {what} | {show(float(row['value']))} | {'; '.join(here) or _NOT_TRAINED} |")
+    return "\n".join(lines)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["training"], row["model"], row["exits"]
+
+
+def _cell(runs: Sequence[Run], exit: int, metric: str) -> Row:
+    scores = [run.scores(exit, metric) for run in runs if exit in run.systems]
+    means = [mean for mean in (_mean(of_run.values()) for of_run in scores) if mean is not None]
+    cell = {"exit": str(exit), "metric": metric, "seeds": str(len(means)), "clips": str(min(map(len, scores)))}
+    if not means:
+        return cell | {"status": "no clip has a score"}
+    mean, low, high = seed_interval(means)
+    values = {"mean": mean, "low": low, "high": high}
+    return cell | {name: f"{value:.6f}" for name, value in values.items() if value is not None}
+
+
+def seed_interval(means: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """The mean over trainings and its 95 % interval, by Student's t: too few for resampling. One has no interval."""
+    mean = float(np.mean(means))
+    if len(means) == 1:
+        return mean, None, None
+    half = float(scipy.stats.t.ppf(0.975, len(means) - 1) * scipy.stats.sem(means))
+    return mean, mean - half, mean + half
+
+
+def _shown(row: Row) -> str:
+    if not row["mean"]:
+        return row["status"]
+    spread = f" ± {(float(row['high']) - float(row['mean'])):.{_DECIMALS}f}" if row["high"] else ""
+    text = f"{_rounded(row['mean']):.{_DECIMALS}f}"
+    return (f"**{text}**" if row["is_best"] else text) + spread
+
+
+def _rounded(value: str) -> float:
+    return round(float(value), _DECIMALS)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return sum(values) / len(values) if values else None
+
+
+def _same_here(row: Row, runs: Sequence[Run]) -> list[tuple[str, float]]:
+    """Our numbers of one of the paper's, and of which configuration each is."""
+    metric = _OURS.get(row["metric"])
+    if row["model"] == NOISY:
+        values = [_mean(scores_of(run.rows, NOISY, metric).values()) for run in runs[:1] if metric]
+        return [("", value) for value in values if value is not None]
+    exit = int(row["exit"]) if row["exit"] else LAST_STAGE
+    found = []
+    for configuration, some in by_configuration(runs).items():
+        if configuration.family == row["model"] and row["training"] in ("", configuration.scheme):
+            values = [_value(run, exit, row, metric, runs) for run in some if exit in run.systems]
+            if (mean := _mean(value for value in values if value is not None)) is not None:
+                found.append((str(configuration), mean))
+    return found
+
+
+def _value(run: Run, exit: int, row: Row, metric: str | None, runs: Sequence[Run]) -> float | None:
+    if row["metric"] == "macs":
+        return run.macs_shares.get(run.systems[exit])
+    scores: Mapping[str, float] = run.scores(exit, metric) if metric else {}
+    if row["kind"] == "mean":
+        return _mean(scores.values())
+    baseline = baseline_of(runs)
+    if baseline is None or metric is None:
+        return None
+    theirs = scores_of(baseline[1].rows, baseline[0], metric)
+    common = scores.keys() & theirs.keys()
+    return sum(scores[clip] for clip in common) / sum(theirs[clip] for clip in common) if common else None
