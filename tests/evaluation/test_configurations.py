@@ -57,8 +57,11 @@ def test_a_name_tells_what_a_model_is_or_stays_a_name(
 
 def test_a_bundle_tells_more_than_the_name(known_bundle: Path, tmp_path: Path) -> None:
     identity = Network(known_bundle, "split_layerwise_4", FOUR).identity()
-    folder = write_results(tmp_path, KNOWN, "split_layerwise_4", identities=dict.fromkeys(KNOWN, identity))
-    (by_name,), (by_bundle,) = read_runs([folder]), read_runs([folder], [known_bundle])
+    untold = {name: value for name, value in identity.items() if name != "config"}
+    silent = write_results(tmp_path / "silent", KNOWN, "split_layerwise_4", identities=dict.fromkeys(KNOWN, untold))
+    folder = write_results(tmp_path / "told", KNOWN, "split_layerwise_4", identities=dict.fromkeys(KNOWN, identity))
+    (by_name,), (by_bundle,) = read_runs([silent]), read_runs([silent], [known_bundle])
+    assert read_runs([folder])[0].configuration == by_bundle.configuration
     assert by_name.configuration == Configuration("layerwise", "split", FOUR)
     assert by_bundle.configuration == Configuration("", "concat", FOUR)  # trained by nobody
 
