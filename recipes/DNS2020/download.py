@@ -33,10 +33,11 @@ LFS_URL = f"{REPOSITORY}.git/info/lfs"
 EXPECTED = {
     "clean": (65_348, 65_348 * 31 * 32_000),
     "noise": (65_302, 65_302 * 10 * 32_000),
-    "test_set": (600, 600 * 10 * 32_000),
+    "test_set": (900, 900 * 10 * 32_000),
 }
 
 UNFINISHED = ".download"  # in DIR, while data is incomplete
+UNPACKING = ".unpacking-"  # in that, begins the name of what a kill may leave
 QUICK_S = (5.0, 5.0)  # for --dry_run, which can do without an answer
 
 
@@ -129,7 +130,7 @@ def _tell_archive(folder: Path, mirror: str | None, lfs_server: str, only: str |
             problem = f"; not reached just now: {str(error).removeprefix(f'{url}: ')}"
         click.echo(f"would fetch {url} ({'size unknown' if size is None else in_bytes(size)}{problem})")
     if mirror is not None:
-        return size and _of_mirror(size, archive)
+        return _of_mirror(size, archive)
     files, needed = _expected(only)
     click.echo(f"then about {files:,} files, {in_bytes(needed)}, from {lfs_server}")
     return needed
@@ -141,8 +142,12 @@ def _tell_disk(folder: Path, needed: int | None) -> None:
     click.echo(f"into {folder / 'datasets'} ({in_bytes(free)} free{enough})")
 
 
-def _of_mirror(size: int, archive: Path) -> int:
-    """Bytes that a mirror's archive needs at least: itself, and as much unpacked."""
+def _of_mirror(size: int | None, archive: Path) -> int | None:
+    """Bytes that a mirror's archive still needs at least: itself, and as much unpacked; None where nobody knows."""
+    if archive.exists():
+        return archive.stat().st_size
+    if size is None:
+        return None
     return 2 * size - (part_of(archive).stat().st_size if part_of(archive).exists() else 0)
 
 
@@ -151,9 +156,11 @@ def _fetch_pointers(folder: Path, mirror: str | None, only: str | None) -> None:
     url = mirror or ARCHIVE_URL
     unfinished = folder / UNFINISHED
     archive = unfinished / "archive"
+    for leftover in unfinished.glob(f"{UNPACKING}*"):
+        shutil.rmtree(leftover)
     with requests.Session() as session:
         size = None if archive.exists() else Fetcher(session).size_of(url)
-        check_disk(folder, _of_mirror(size or 0, archive) if mirror else _expected(only)[1])
+        check_disk(folder, _of_mirror(size, archive) or 0 if mirror else _expected(only)[1])
         _make(unfinished)
         if not archive.exists():
             # What an earlier run left of it counts as arrived.
@@ -174,7 +181,7 @@ def _fetch_pointers(folder: Path, mirror: str | None, only: str | None) -> None:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack the archive's `datasets/`, which appears in `folder` whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=UNPACKING, dir=folder) as temporary:
         root = Path(temporary) / "datasets"
         with tarfile.open(archive) as tar, tqdm(desc="unpacking", unit="file", disable=None) as bar:
             for member in tar:

@@ -24,9 +24,9 @@ from speechbrain_dynsnet.data.manifest import read_corpus
 from speechbrain_dynsnet.data.mixing import Segment
 from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
 from speechbrain_dynsnet.data.synthesis import Clip, ClipParameters, SynthesisSettings, make_clip, noisy_name
-from speechbrain_dynsnet.data.tables import write_table
 from speechbrain_dynsnet.data.tracks import Track, TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError, one_line_errors
+from speechbrain_dynsnet.writing import write_table
 
 COLUMNS = (
     *("file_id", "clean", "noisy", "snr_db", "level_dbfs", "level_reached_dbfs", "noise_category", "speaker"),

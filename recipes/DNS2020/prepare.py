@@ -19,8 +19,8 @@ from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.check import CheckedFile, Problem, check_files
 from speechbrain_dynsnet.data.dns2020 import PairFiles, find_test_pairs, find_tree, noise_category
 from speechbrain_dynsnet.data.manifest import COLUMNS, KINDS, SPLITS, Source, read_rows, split_off_valid, walk
-from speechbrain_dynsnet.data.tables import check_table_output, write_table
 from speechbrain_dynsnet.errors import InputError, one_line_errors
+from speechbrain_dynsnet.writing import check_writable, write_table
 
 PAIR_COLUMNS = ("file_id", "set", "clean", "noisy", "snr_db")
 NAMED = 10  # so many files that are left out are named; all of them are in a table
@@ -64,6 +64,8 @@ def main(
         if data is None or data.is_file():
             raise InputError("say with --output which manifest to write")
         output = data / "manifest.csv"
+    if data is not None and data.is_file() and rir is not None:
+        raise InputError(f"{data}: lists its own impulse responses; add those of {rir} to it, and leave out --rir")
     pairs: list[PairFiles] = []
     alone: dict[Path, str] = {}
     if data is None:
@@ -82,7 +84,7 @@ def main(
         if tree.synthetic is not None:
             pairs, alone = find_test_pairs(tree.synthetic)
     _refuse_two_kinds(entries)
-    check_table_output(output)
+    check_writable(output, "CSV file")
 
     paths = [entry.source.path for entry in entries] + [path for pair in pairs for path in (pair.clean, pair.noisy)]
     checked = {file.path: file for file in check_files(paths, jobs, decode)}

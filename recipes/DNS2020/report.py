@@ -6,9 +6,7 @@ python recipes/DNS2020/report.py RESULTS... -o OUT [--bench BENCH.csv] [--model 
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,6 @@ from PIL import Image
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.cli.pairing import find_pairs
-from speechbrain_dynsnet.data.tables import write_table
 from speechbrain_dynsnet.errors import InputError, one_line_errors
 from speechbrain_dynsnet.evaluation.configurations import (
     Run,
@@ -48,7 +45,6 @@ from speechbrain_dynsnet.evaluation.masks import (
     mask_ranges,
     masks_of,
 )
-from speechbrain_dynsnet.evaluation.results import write_whole
 from speechbrain_dynsnet.evaluation.summary import BASELINE
 from speechbrain_dynsnet.evaluation.systems import NOISY, Pair, read_mono, read_noisy
 from speechbrain_dynsnet.evaluation.table2 import (
@@ -63,6 +59,7 @@ from speechbrain_dynsnet.inference.sources import resolve_source
 from speechbrain_dynsnet.model.bundle import CONFIG, SHIPPED_BUNDLE
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.writing import appearing, write_table, write_text
 
 PAPER = Path(__file__).with_name("paper_table2.csv")
 SHOWN_S = 6  # of a clip whose masks are drawn
@@ -136,7 +133,7 @@ def write_tables(runs: Sequence[Run], output: Path) -> str:
     parts.append(DIFFERS.format(test_set=f"{test_set.get('name')}, {test_set.get('clips')} clips"))
     text = "\n\n".join(parts)
     write_table(output / "table2.csv", COLUMNS, table)
-    write_whole(output / "table2.md", text + "\n")
+    write_text(output / "table2.md", text + "\n")
     return text
 
 
@@ -202,12 +199,8 @@ def reduce_colours(path: Path) -> None:
     """Make a PNG of spectrograms a fourth as large, by a palette."""
     with Image.open(path) as picture:
         reduced = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    fresh = path.with_name(f".{uuid.uuid4().hex}.png")
-    try:
-        reduced.save(fresh, optimize=True)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with appearing(path) as unfinished:
+        reduced.save(unfinished, optimize=True)
 
 
 def read_pair(pair: Pair) -> tuple[Signal, Signal]:

@@ -52,7 +52,10 @@ NAMED = 5  # so many recordings that were skipped are named; the log has all
 @click.option("--reverb_probability", default=0.0, help="Share of clips with reverberant speech.")
 @click.option("--target", type=click.Choice(TARGETS), default=TARGETS[0], help="Reverberant speech in clean/.")
 @click.option("--seed", default=0, help="Another seed gives another set.")
-@click.option("--fileindex_start", type=click.IntRange(0), default=0, help="First file id: to share work out.")
+@click.option(
+    "--fileindex_start", type=click.IntRange(0), default=0,
+    help="First file id: to share work out, each share into an OUT of its own.",
+)  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Processes.")
 @click.option("--decoded", type=Path, default=Path("results/decoded"), help="Where decoded copies are kept.")
 def main(
@@ -97,21 +100,23 @@ def read_recordings(data: Path, split: str, decoded: Path) -> Recordings:
 
 def synthesise(recordings: Recordings, settings: SynthesisSettings, folder: ClipFolder, ids: range, jobs: int) -> None:
     """Make the clips that are not there yet, and say what was done."""
-    finished = folder.finished(settings.samples)
-    kept = sum(file_id in ids for file_id in finished)
-    folder.check_space(len(ids) - kept, settings.samples)
-    folder.claim(asdict(settings) | {"recordings": recordings.fingerprint()})
-    warn_of_repetition(recordings.tracks.clean, settings)
-    started = time.perf_counter()
-    rows: list[Row] = []
-    folder.write_log(finished.values())
-    missing = [file_id for file_id in ids if file_id not in finished]
-    with tqdm(total=len(ids), initial=kept, unit="clip", disable=None) as bar:
-        for row in map_unordered(Worker(recordings, settings, folder).make, missing, jobs):
-            rows.append(row)
-            folder.add_to_log(row)
-            bar.update()
-    folder.write_log([*finished.values(), *rows])
+    there = folder.finished(settings.samples)
+    folder.check_space(sum(file_id not in there for file_id in ids), settings.samples)
+    with folder.claim(asdict(settings) | {"recordings": recordings.fingerprint()}):
+        # Once more: until now another run may have added some.
+        finished = folder.finished(settings.samples)
+        missing = [file_id for file_id in ids if file_id not in finished]
+        kept = len(ids) - len(missing)
+        warn_of_repetition(recordings.tracks.clean, settings)
+        started = time.perf_counter()
+        rows: list[Row] = []
+        folder.write_log(finished.values())
+        with tqdm(total=len(ids), initial=kept, unit="clip", disable=None) as bar:
+            for row in map_unordered(Worker(recordings, settings, folder).make, missing, jobs):
+                rows.append(row)
+                folder.add_to_log(row)
+                bar.update()
+        folder.write_log([*finished.values(), *rows])
     report(rows, kept, settings.audio_length, time.perf_counter() - started, folder.path)
 
 

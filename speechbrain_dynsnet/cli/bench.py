@@ -23,17 +23,17 @@ def command(model: str | None, frames: int, output: Path | None) -> None:
     those of a matrix-vector product over as many weights, from the same run: on a busy machine trust the ratios.
     """
     try:
-        from speechbrain_dynsnet.data.tables import check_table_output, write_table
         from speechbrain_dynsnet.evaluation.bench import COLUMNS, VERSIONS, bench
         from speechbrain_dynsnet.evaluation.bench_table import to_markdown
         from speechbrain_dynsnet.inference.sources import resolve_source
+        from speechbrain_dynsnet.writing import check_writable, write_table
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed: install the package with its [evaluation,export] extras"
         ) from error
 
     if output is not None:
-        check_table_output(output)
+        check_writable(output, "CSV file")
     path = Path(model) if model is not None and model.endswith(".npz") else resolve_source(model)
     name = path.resolve().name if model is None or Path(model).exists() else model
     load = _load()

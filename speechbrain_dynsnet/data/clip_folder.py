@@ -8,18 +8,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.files import Audio, write_audio
-from speechbrain_dynsnet.data.fetch import free_bytes, in_bytes
+from speechbrain_dynsnet.data.fetch import check_disk, free_bytes, in_bytes
+from speechbrain_dynsnet.data.folder_lock import LOCK, hold
 from speechbrain_dynsnet.data.recordings import Recordings
 from speechbrain_dynsnet.data.synthesis import Clip, ClipParameters, noisy_name
-from speechbrain_dynsnet.data.tables import write_table
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.writing import write_table
 
 KINDS = ("noisy", "clean", "noise")
 COLUMNS = (
@@ -35,8 +37,8 @@ Row = dict[str, str]
 class ClipFolder:
     """`noisy/`, `clean/` and `noise/` with a WAV each for a clip, `log.csv` and `settings.json`.
 
-    A clip is done when its three files are there and `log.csv` has its row. One process at a time may write the log;
-    any number may write clips.
+    A clip is done when its three files are there and `log.csv` has its row. Who claimed the folder may write the
+    log, and let any number of processes write clips.
 
     Arguments
     ---------
@@ -48,36 +50,19 @@ class ClipFolder:
         self.path = path
         self._log = path / "log.csv"
 
-    def claim(self, settings: Mapping[str, object]) -> None:
-        """Make the folder ready for clips of these settings.
+    @contextmanager
+    def claim(self, settings: Mapping[str, object]) -> Iterator[None]:
+        """Make the folder ready for clips of these settings, and keep other runs out until the context ends.
 
         Raises
         ------
         InputError
-            When it holds something else or clips of other settings, or cannot be made.
+            When it holds something else or clips of other settings, another run is writing to it, or it cannot be
+            made.
         """
-        record = self.path / "settings.json"
-        unfinished = record.with_suffix(".part")
-        try:
-            if record.is_file():
-                written = _read_settings(record)
-                # The settings of a run that made no clips, for it found nothing usable, bind nobody.
-                if written.keys() != settings.keys() or any(self.path.glob("*/*.wav")):
-                    self._compare(written, settings)
-            elif self.path.exists() and any(self.path.iterdir()):
-                raise InputError(f"{self.path}: holds something else; give a new or empty folder for the clips")
-            self.path.mkdir(parents=True, exist_ok=True)
-            # First, so that what a full disk leaves is known as this folder's.
-            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-            os.replace(unfinished, record)
-            for kind in KINDS:
-                (self.path / kind).mkdir(exist_ok=True)
-            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a run that was killed
-                shutil.rmtree(leftover)
-        except OSError as error:
-            if self.path.is_dir():
-                unfinished.unlink(missing_ok=True)
-            raise InputError(f"{self.path}: cannot be written to ({error.strerror}); choose another output") from error
+        with ExitStack() as held:
+            self._begin(settings, held)
+            yield
 
     def finished(self, samples: int) -> dict[int, Row]:
         """The row of every clip that is done; clips have this many samples."""
@@ -89,13 +74,7 @@ class ClipFolder:
 
     def check_space(self, clips: int, samples: int) -> None:
         """InputError when so many more clips do not fit on the disk."""
-        needed = clips * len(KINDS) * _BYTES * samples
-        free = free_bytes(self.path)
-        if needed > free:
-            raise InputError(
-                f"{self.path}: {clips} clips need {in_bytes(needed)}, but {in_bytes(free)} are free; "
-                "make room, ask for fewer hours or choose another output"
-            )
+        check_disk(self.path, clips * len(KINDS) * _BYTES * samples)
 
     def write(self, parameters: ClipParameters, clip: Clip, recordings: Recordings) -> Row:
         """Write a clip's three files, none of which appears before all are written. Returns its row for the log."""
@@ -123,6 +102,31 @@ class ClipFolder:
                 csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
         except OSError as error:
             raise self._failure("log.csv", error) from error
+
+    def _begin(self, settings: Mapping[str, object], held: ExitStack) -> None:
+        record = self.path / "settings.json"
+        unfinished = record.with_suffix(".part")
+        try:
+            if record.is_file():
+                written = _read_settings(record)
+                # The settings of a run that made no clips, for it found nothing usable, bind nobody.
+                if written.keys() != settings.keys() or any(self.path.glob("*/*.wav")):
+                    self._compare(written, settings)
+            elif self.path.exists() and any(path.name != LOCK for path in self.path.iterdir()):
+                raise InputError(f"{self.path}: holds something else; give a new or empty folder for the clips")
+            self.path.mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold(self.path))
+            # First, so that what a full disk leaves is known as this folder's.
+            unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            os.replace(unfinished, record)
+            for kind in KINDS:
+                (self.path / kind).mkdir(exist_ok=True)
+            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a run that was killed
+                shutil.rmtree(leftover)
+        except OSError as error:
+            if self.path.is_dir():
+                unfinished.unlink(missing_ok=True)
+            raise InputError(f"{self.path}: cannot be written to ({error.strerror}); choose another output") from error
 
     def _files(self, file_id: int, noisy: str) -> dict[str, Path]:
         names = {"noisy": noisy, "clean": f"clean_fileid_{file_id}.wav", "noise": f"noise_fileid_{file_id}.wav"}

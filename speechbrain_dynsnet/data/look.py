@@ -27,7 +27,7 @@ from speechbrain_dynsnet.data.look_pairs import (
 from speechbrain_dynsnet.data.manifest import KINDS, SPLITS, Source, read_corpus
 from speechbrain_dynsnet.data.mixing import MixDistribution
 from speechbrain_dynsnet.data.pairs import PairDataset
-from speechbrain_dynsnet.data.shards import INDEX, open_shards
+from speechbrain_dynsnet.data.shards import INDEX, is_address, open_shards
 from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
 
@@ -107,8 +107,8 @@ def look(data: str, settings: LookSettings) -> Look:
     Arguments
     ---------
     data : str
-        A data folder or manifest (see `read_corpus`; of a folder that holds `manifest.csv`, that is read), a folder
-        with `clean/` and `noisy/` as synthesise.py writes it, or shards of pairs (see `open_shards`).
+        A data folder or manifest (see `read_corpus`), a folder with `clean/` and `noisy/` as synthesise.py writes it,
+        or shards of pairs on this machine (see `open_shards`).
     settings : LookSettings
         How.
 
@@ -117,16 +117,16 @@ def look(data: str, settings: LookSettings) -> Look:
     InputError
         When there is no such data, or nothing in it is of use.
     """
+    if is_address(data):
+        raise InputError(f"{data}: addresses are for train.py --shards; give a folder")
     path = Path(data)
     if data.endswith(".tar") or (path / INDEX).is_file():
         _refuse_splits(data, settings)
         return _look_at_shards(data, settings)
-    if not path.exists():
-        raise InputError(f"{data}: no such folder or manifest; give the folder that holds clean/ and noise/")
     if (path / "noisy").is_dir() and (path / "clean").is_dir():
         _refuse_splits(data, settings)
         return _look_at_clips(path, settings)
-    return _look_at_corpus(path / "manifest.csv" if (path / "manifest.csv").is_file() else path, settings)
+    return _look_at_corpus(path, settings)
 
 
 def _look_at_corpus(path: Path, settings: LookSettings) -> Look:

@@ -51,9 +51,9 @@ def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, C
     ---------
     data : str or Path
         A folder with `clean/`, `noise/` and (optional) `impulse_responses/`, at any depth below each; or a CSV
-        manifest with the columns path (relative to it, or absolute), kind, split, speaker_or_category. A folder that
-        has no `train/` and `valid/` of its own is split here, so that no speaker is in both. A folder that holds all
-        of it in `datasets/`, as a DNS-2020 download, serves too.
+        manifest with the columns path (relative to it, or absolute), kind, split, speaker_or_category. A folder
+        that has no `train/` and `valid/` of its own is split here, so that no speaker is in both. A folder that holds
+        all of it in `datasets/`, as a DNS-2020 download, serves too; of one that holds `manifest.csv`, that is read.
     splits : sequence of str
         Which splits to read.
 
@@ -68,15 +68,24 @@ def read_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> dict[str, C
         When there is no such folder or file, no speech or no noise in it, or the manifest is wrong (see `read_rows`)
         or lists files that are gone.
     """
-    data = Path(data)
+    data = _manifest_of(Path(data))
     return {split: _corpus(data, split, sources) for split, sources in _read(data, splits).items()}
 
 
 def read_whole_corpus(data: str | Path, splits: Sequence[str] = SPLITS) -> Corpus:
     """The sources of several splits as one; see `read_corpus`. One of the splits may be empty."""
-    data = Path(data)
+    data = _manifest_of(Path(data))
     by_split = _read(data, splits)
     return _corpus(data, " or ".join(splits), [source for sources in by_split.values() for source in sources])
+
+
+def _manifest_of(data: Path) -> Path:
+    """The manifest in a folder; a folder without one, or a manifest, as it is."""
+    manifest = data / "manifest.csv"
+    if not manifest.is_file():
+        return data
+    logger.info("read for the data folder: %s", manifest)
+    return manifest
 
 
 def _read(data: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
@@ -84,16 +93,18 @@ def _read(data: Path, splits: Sequence[str]) -> dict[str, list[Source]]:
         return _read_manifest(data, splits)
     if data.is_dir():
         return _read_folder(data, splits)
-    raise InputError(f"{data}: no such folder or manifest; give --data_folder the folder that holds clean/ and noise/")
+    raise InputError(f"{data}: no such folder or manifest; give the folder that holds clean/ and noise/, or a manifest")
 
 
 def _corpus(data: Path, split: str, sources: Sequence[Source]) -> Corpus:
     kinds = {kind: tuple(source for source in sources if source.kind == kind) for kind in KINDS}
     for kind in ("clean", "noise"):
         if not kinds[kind]:
-            raise InputError(
-                f"{data}: no {kind} audio for {split}; give more of it (train and valid share none, so each needs some)"
-            )
+            advice = "give more of it (train and valid share none, so each needs some)"
+            if data.is_file() and not sources:
+                found = ", ".join(sorted({repr(row["split"]) for row in read_rows(data)}))
+                advice = f"no row has that split, only {found}"
+            raise InputError(f"{data}: no {kind} audio for {split}; {advice}")
     return Corpus(**kinds)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from webdataset.shardlists import expand_urls
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
-from speechbrain_dynsnet.data.fetch import Fetcher, check_disk, part_of
+from speechbrain_dynsnet.data.fetch import Fetcher, Unreachable, check_disk, part_of, sha256_of
 from speechbrain_dynsnet.data.pairs import EpochSampler, Pair, clip_samples
 from speechbrain_dynsnet.errors import InputError
 
@@ -176,7 +177,10 @@ def cache_of(shards: str, folder: Path) -> Path:
 
 
 def fetch_shards(shards: str, cache: Path) -> None:
-    """Fetch the index and the shards that are not in `cache` yet; what was cut off goes on where it stopped.
+    """Fetch the index, and the shards in it that are not in `cache` yet; what was cut off goes on where it stopped.
+
+    The index is fetched anew each time, as shards may have been added or written again. Where the server cannot be
+    reached, what was fetched before serves, with a warning.
 
     Arguments
     ---------
@@ -188,7 +192,7 @@ def fetch_shards(shards: str, cache: Path) -> None:
     Raises
     ------
     InputError
-        When they cannot be fetched, the disk is too small, or the index is no index.
+        When they cannot be fetched, the disk is too small, or the index is none of finished shards of pairs.
     """
     address, names = _split(shards)
     try:
@@ -196,8 +200,7 @@ def fetch_shards(shards: str, cache: Path) -> None:
     except OSError as error:
         raise InputError(f"{cache}: cannot be written to ({error.strerror}); choose another folder") from error
     with requests.Session() as session:
-        if not (cache / INDEX).exists():
-            Fetcher(session).fetch(f"{address}/{INDEX}", cache / INDEX)
+        _fetch_index(session, f"{address}/{INDEX}", cache)
         missing = [
             shard for shard in _choose(read_index(cache), names, cache) if not _is_there(cache / shard["name"], shard)
         ]
@@ -230,13 +233,7 @@ def open_shards(shards: str, cache: Path | None = None) -> ShardSet:
     place, names = _split(shards)
     folder = cache or Path(place)
     index = read_index(folder)
-    if not index["complete"]:
-        raise InputError(f"{folder / INDEX}: the shards are not all written; run shard.py again to its end")
-    if index["kind"] != "pairs":
-        raise InputError(
-            f"{folder}: its shards hold source clips, not pairs; unpack them into one folder (tar -xf) and give that "
-            "as --data_folder"
-        )
+    _check_index(index, str(folder))
     chosen = _choose(index, names, folder)
     for shard in chosen:
         _check_shard(folder / shard["name"], shard)
@@ -269,6 +266,10 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
         raise InputError(f"{path}: no such index; give the folder that shard.py wrote, or shards in it")
+    return _parse_index(path, str(path))
+
+
+def _parse_index(path: Path, name: str) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for shard in index["shards"]:
@@ -277,8 +278,47 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         well_formed = False
     if not well_formed:
-        raise InputError(f"{path}: not an index of shards, or damaged; {_REMAKE}")
+        raise InputError(f"{name}: not an index of shards, or damaged; {_REMAKE}")
     return index
+
+
+def _check_index(index: Mapping[str, Any], place: str) -> None:
+    """Raise InputError where it is not of finished shards of pairs."""
+    if not index["complete"]:
+        raise InputError(f"{place}/{INDEX}: the shards are not all written; run shard.py again to its end")
+    if index["kind"] != "pairs":
+        raise InputError(
+            f"{place}: its shards hold source clips, not pairs; unpack them into one folder (tar -xf) and give that "
+            "as --data_folder"
+        )
+
+
+def _fetch_index(session: requests.Session, address: str, cache: Path) -> None:
+    """Put the server's index into `cache`, after removing the shards there that are not those it lists."""
+    try:
+        known = read_index(cache)
+    except InputError:  # there is none, or a damaged one: both are replaced
+        known = {"complete": False, "shards": []}
+    fetched = cache / f".{INDEX}.new"
+    try:
+        Fetcher(session).fetch(address, fetched)
+        index = _parse_index(fetched, address)
+        _check_index(index, address.removesuffix(f"/{INDEX}"))
+        digests = {shard["name"]: shard["sha256"] for shard in known["shards"]}
+        for shard in index["shards"]:
+            path, digest = cache / shard["name"], shard["sha256"]
+            if digests.get(shard["name"]) != digest:
+                part_of(path).unlink(missing_ok=True)
+                if path.is_file() and sha256_of(path) != digest:
+                    path.unlink()
+        # Last, so that a kill leaves no shard beside an index of other ones.
+        os.replace(fetched, cache / INDEX)
+    except Unreachable as error:
+        if not known["complete"]:
+            raise
+        logger.warning("%s; the shards that were fetched before are used", error)
+    finally:
+        fetched.unlink(missing_ok=True)
 
 
 def _check_entry(shard: Mapping[str, Any], kind: str, extension: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.writing import appearing, check_writable
 
 _FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _RANGE_DB = 80.0  # below the loudest bin
@@ -87,22 +86,10 @@ def check_picture(path: Path) -> None:
     """InputError when a picture cannot be written there, before any work and without touching the disk."""
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path}: give a file name that ends in one of {' '.join(_FORMATS)}")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a picture to write")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: the folder {path.parent} is not writable; choose another output")
+    check_writable(path, "picture")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a picture, whole or not at all; its extension chooses the format."""
-    path = Path(path)
-    fresh = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        figure.savefig(fresh, dpi=110)
-        os.replace(fresh, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error
-    finally:
-        fresh.unlink(missing_ok=True)
+    with appearing(Path(path)) as unfinished:
+        figure.savefig(unfinished, dpi=110)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.evaluate import COLUMNS, Row
+from speechbrain_dynsnet.writing import write_table, write_text
 
 CLIPS, SUMMARY, SETTINGS = "clips.csv", "summary.csv", "settings.json"
 _UNFINISHED = ".clips.unfinished.csv"
@@ -48,7 +47,7 @@ class ResultFolder:
             elif path.exists() and any(path.iterdir()):
                 raise InputError(f"{path}: holds something else; give a new or empty folder for the results")
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(record, json.dumps(settings, indent=1) + "\n")
+            write_text(record, json.dumps(settings, indent=1) + "\n")
         except json.JSONDecodeError as error:
             raise InputError(f"{record}: damaged; delete the folder, or give another one") from error
         except OSError as error:
@@ -62,15 +61,16 @@ class ResultFolder:
             return []
         # A kill may leave half a clip at the end: what follows the last mark of a whole one.
         whole, mark, _ = self._unfinished.read_text(encoding="utf-8").rpartition(_END_OF_CLIP)
-        write_whole(self._unfinished, whole + mark)
+        write_text(self._unfinished, whole + mark)
         return list(csv.DictReader(io.StringIO(whole), self.columns))
 
     def add(self, rows: Sequence[Row]) -> None:
         """Keep the rows of one clip."""
-        text = _table(self.columns, rows, header=False).removesuffix("\n") + _END_OF_CLIP
+        text = io.StringIO()
+        csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
         try:
             with self._unfinished.open("a", newline="", encoding="utf-8") as file:
-                file.write(text)
+                file.write(text.getvalue().removesuffix("\n") + _END_OF_CLIP)
         except OSError as error:
             raise InputError(
                 f"{self._unfinished}: cannot be written ({error.strerror}); make room and give the same command again"
@@ -78,12 +78,12 @@ class ResultFolder:
 
     def finish(self, rows: Iterable[Row]) -> None:
         """Write `clips.csv`."""
-        write_whole(self.path / CLIPS, _table(self.columns, rows))
+        write_table(self.path / CLIPS, self.columns, rows)
         self._unfinished.unlink(missing_ok=True)
 
     def write_summary(self, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
         """Write `summary.csv`."""
-        write_whole(self.path / SUMMARY, _table(columns, rows))
+        write_table(self.path / SUMMARY, columns, rows)
 
 
 def read_clips(path: Path) -> list[Row]:
@@ -134,26 +134,3 @@ def _flat(settings: Any, name: str = "") -> dict[str, Any]:
         for inner, values in settings.items()
         for key, value in _flat(values, f"{name}.{inner}".lstrip(".")).items()
     }
-
-
-def _table(columns: Sequence[str], rows: Iterable[Mapping[str, str]], header: bool = True) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename; InputError when it cannot be written."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); make room, or choose another output"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from speechbrain_dynsnet import __version__
-from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.layers import Layer, Recurrent
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.model.stages import ChainStage, SplitStage, Stage
+from speechbrain_dynsnet.writing import appearing
 
 _OPSET = 17
 
@@ -51,14 +49,8 @@ def export_onnx(network: DynamicNsNet2, path: str | Path, exit: int | None = Non
     path = Path(path)
     model = _Graph(network, exit).model()
     onnx.checker.check_model(model, full_check=True)
-    fresh = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        fresh.write_bytes(model.SerializeToString())
-        os.replace(fresh, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
-    finally:
-        fresh.unlink(missing_ok=True)
+    with appearing(path) as unfinished:
+        unfinished.write_bytes(model.SerializeToString())
     return path
 
 

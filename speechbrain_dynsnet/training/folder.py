@@ -25,8 +25,8 @@ from speechbrain_dynsnet.data.shards import ShardSet
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.training.distillation import fingerprint
-from speechbrain_dynsnet.training.progress import write_whole
 from speechbrain_dynsnet.training.recipe import PATHS, Recipe
+from speechbrain_dynsnet.writing import write_text
 
 _SETTINGS = "settings.json"
 # A stopped run may go on with other values of these; any other change is another run.
@@ -119,9 +119,9 @@ def open_run_folder(folder: Path, values: Mapping[str, Any], yaml_path: str | Pa
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = log.read_text(encoding="utf-8") + "\n" if log.exists() else ""
-            write_whole(folder / "hyperparams.yaml", resolved)
-            write_whole(log, before + _environment())
-            write_whole(folder / _SETTINGS, json.dumps(values, indent=2) + "\n")
+            write_text(folder / "hyperparams.yaml", resolved)
+            write_text(log, before + _environment())
+            write_text(folder / _SETTINGS, json.dumps(values, indent=2) + "\n")
         except OSError as error:
             raise InputError(f"{folder}: not writable ({error.strerror}); give another --output_folder") from error
     ddp_barrier()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 from torch import Tensor, distributed
 from torch.utils.tensorboard import SummaryWriter
+
+from speechbrain_dynsnet.writing import write_text
 
 _PACKAGE = __name__.split(".")[0]
 
@@ -49,13 +50,6 @@ def logging_to(path: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small text file that is never half there: under another name first, then renamed."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text, encoding="utf-8", newline="")
-    os.replace(fresh, path)
 
 
 class Averages:
@@ -135,7 +129,7 @@ class EpochLog:
         writer.writerow(["epoch", *values])
         writer.writerows(before)
         writer.writerow([epoch, *(f"{value:.6g}" for value in values.values())])
-        write_whole(self._path, table.getvalue())
+        write_text(self._path, table.getvalue())
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()

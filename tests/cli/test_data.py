@@ -88,6 +88,7 @@ def test_a_corrupt_file_is_listed_and_the_rest_counted(folder: Path) -> None:
     ("arguments", "message"),
     [
         (["none"], "none: no such folder or manifest"),
+        (["http://127.0.0.1/{000..009}.tar"], "addresses are for train.py --shards; give a folder"),
         (["nothing"], "no such folder; put the clean audio there"),
         (["no_noise"], "there is no audio in it; put the noise audio there"),
         (["moved.csv", "--split", "train"], "1 listed files are gone"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,14 @@ import pytest
 from speechbrain_dynsnet.audio.files import Audio, write_audio
 from speechbrain_dynsnet.data import clip_folder
 from speechbrain_dynsnet.data.clip_folder import ClipFolder, Row
+from speechbrain_dynsnet.data.folder_lock import LOCK
 from speechbrain_dynsnet.data.manifest import read_whole_corpus
 from speechbrain_dynsnet.data.recordings import Recordings, open_recordings
 from speechbrain_dynsnet.data.synthesis import SynthesisSettings, draw_clip, make_clip
 from speechbrain_dynsnet.errors import InputError
 from tests.data.marked import make_marked_set
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = SynthesisSettings(audio_length=1.0)
 
 
@@ -31,8 +36,13 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
 @pytest.fixture
 def folder(tmp_path: Path) -> ClipFolder:
     folder = ClipFolder(tmp_path / "out")
-    folder.claim({"seed": 0, "recordings": "abc"})
+    claim(folder, {"seed": 0, "recordings": "abc"})
     return folder
+
+
+def claim(folder: ClipFolder, settings: Mapping[str, object]) -> None:
+    with folder.claim(settings):
+        pass
 
 
 def write(folder: ClipFolder, recordings: Recordings, *file_ids: int) -> list[Row]:
@@ -84,14 +94,14 @@ def test_clips_of_other_settings_are_not_mixed_in(
 ) -> None:
     write(folder, recordings, 0)
     with pytest.raises(InputError, match=message):
-        folder.claim(settings)
+        claim(folder, settings)
 
 
 def test_the_settings_of_a_run_that_made_no_clips_bind_nobody(folder: ClipFolder, recordings: Recordings) -> None:
-    folder.claim({"seed": 1, "recordings": "abd"})
+    claim(folder, {"seed": 1, "recordings": "abd"})
     write(folder, recordings, 0)
     with pytest.raises(InputError, match="made with seed 1, not 0"):
-        folder.claim({"seed": 0, "recordings": "abd"})
+        claim(folder, {"seed": 0, "recordings": "abd"})
 
 
 def test_what_a_killed_run_left_is_removed(folder: ClipFolder, recordings: Recordings) -> None:
@@ -99,28 +109,63 @@ def test_what_a_killed_run_left_is_removed(folder: ClipFolder, recordings: Recor
     left = folder.path / ".unfinished-abc"
     left.mkdir()
     (left / "noisy.wav").write_bytes(b"RIFF")
-    folder.claim({"seed": 0, "recordings": "abc"})
+    claim(folder, {"seed": 0, "recordings": "abc"})
     assert files(folder) == before
+
+
+def test_a_folder_is_one_run_s_until_that_ends(folder: ClipFolder) -> None:
+    settings = {"seed": 0, "recordings": "abc"}
+    (left := folder.path / ".unfinished-abc").mkdir()
+    with folder.claim(settings):
+        left.mkdir()  # the clip that is being written
+        with pytest.raises(InputError, match=r"out: another run is writing to it; wait for it, or give another"):
+            claim(ClipFolder(folder.path), settings)
+        assert left.is_dir()
+    claim(ClipFolder(folder.path), settings)
+    assert not left.exists()
+
+
+def test_a_run_that_fails_lets_go_of_the_folder(folder: ClipFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"seed": 0, "recordings": "abc"}
+    with pytest.raises(ZeroDivisionError), folder.claim(settings):
+        raise ZeroDivisionError
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot be written to"):
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        claim(folder, settings)
+    claim(folder, settings)
+
+
+def test_a_killed_run_lets_go_of_the_folder(folder: ClipFolder) -> None:
+    code = "import sys; from pathlib import Path; from speechbrain_dynsnet.data.folder_lock import hold\n"
+    code += "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", code, str(folder.path)]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another run is writing to it"):
+            claim(folder, {"seed": 0, "recordings": "abc"})
+        process.kill()
+        process.wait()
+        claim(folder, {"seed": 0, "recordings": "abc"})
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     make_marked_set(tmp_path / "data")
     before = files(ClipFolder(tmp_path / "data"))
     with pytest.raises(InputError, match="holds something else"):
-        ClipFolder(tmp_path / "data").claim({"seed": 0})
+        claim(ClipFolder(tmp_path / "data"), {"seed": 0})
     assert files(ClipFolder(tmp_path / "data")) == before
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
-        ClipFolder(tmp_path / "file" / "out").claim({"seed": 0})
+        claim(ClipFolder(tmp_path / "file" / "out"), {"seed": 0})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "settings.json").write_text("{")
     for content in ("{", "[]", "\0"):
         (tmp_path / "broken" / "settings.json").write_text(content)
         with pytest.raises(InputError, match="damaged"):
-            ClipFolder(tmp_path / "broken").claim({"seed": 0})
+            claim(ClipFolder(tmp_path / "broken"), {"seed": 0})
     (tmp_path / "broken" / "settings.json").write_text('{"theme": "dark"}')
     with pytest.raises(InputError, match="made with seed None, not 0"):
-        ClipFolder(tmp_path / "broken").claim({"seed": 0})
+        claim(ClipFolder(tmp_path / "broken"), {"seed": 0})
 
 
 @pytest.mark.parametrize("fails", ["write_text", "replace", "mkdir"])
@@ -139,15 +184,15 @@ def test_a_folder_that_could_not_be_begun_can_be_later(
     with monkeypatch.context() as patch:
         patch.setattr(os if fails == "replace" else Path, fails, full_within if fails == "mkdir" else full)
         with pytest.raises(InputError, match=r"out: cannot be written to \(No space left on device\)"):
-            folder.claim({"seed": 0})
+            claim(folder, {"seed": 0})
     assert not list(folder.path.glob("*.part"))
-    folder.claim({"seed": 0})
-    assert {path.name for path in folder.path.iterdir()} == {"settings.json", "noisy", "clean", "noise"}
+    claim(folder, {"seed": 0})
+    assert {path.name for path in folder.path.iterdir()} == {LOCK, "settings.json", "noisy", "clean", "noise"}
 
 
 def test_too_little_space_is_said_before_any_work(folder: ClipFolder) -> None:
     folder.check_space(10, 480000)
-    with pytest.raises(InputError, match=re.escape("1000000000 clips need 2,880,000.0 GB, but ")):
+    with pytest.raises(InputError, match=re.escape("2,880,000.0 GB are needed and ")):
         folder.check_space(10**9, 480000)
 
 
@@ -176,6 +221,7 @@ def test_the_row_belongs_to_the_files(folder: ClipFolder, recordings: Recordings
     parameters = replace(draw_clip(recordings, SETTINGS, 0), file_id=77)
     row = folder.write(parameters, make_clip(parameters), recordings)
     assert files(folder) == {
+        LOCK,
         "settings.json",
         f"noisy/{row['noisy']}",
         "clean/clean_fileid_77.wav",

@@ -21,9 +21,9 @@ from speechbrain_dynsnet.data.look_text import describe
 from speechbrain_dynsnet.data.manifest import Source, read_corpus
 from speechbrain_dynsnet.data.pairs import PairDataset, open_corpus
 from speechbrain_dynsnet.data.shard_writing import pair_samples, write_shards
-from speechbrain_dynsnet.data.tables import write_table
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.training.recipe import load_recipe
+from speechbrain_dynsnet.writing import write_table
 from tests.data.marked import RATE, make_marked_set, write
 
 ROOT = Path(__file__).parents[2]

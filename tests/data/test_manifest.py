@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_dynsnet.data.manifest import Corpus, Source, read_corpus
+from speechbrain_dynsnet.data.manifest import Corpus, Source, read_corpus, read_whole_corpus
 from speechbrain_dynsnet.errors import InputError
 
 HEADER = "path,kind,split,speaker_or_category"
@@ -169,7 +169,12 @@ def test_absolute_paths_are_taken_as_they_are(tmp_path: Path) -> None:
             HEADER,
             "2 listed files are gone.*gone.wav; move the manifest together with its files",
         ),
-        (ROWS[:2], HEADER, "no clean audio for valid"),
+        (ROWS[:2], HEADER, "no clean audio for valid; no row has that split, only 'train'"),
+        (
+            [row.replace("train", "Train") for row in [*ROWS, "e.wav,noise,,who"]],
+            HEADER,
+            "no clean audio for train; no row has that split, only '', 'Train', 'valid'",
+        ),
         ([ROWS[0], *ROWS[2:]], HEADER, "no noise audio for train"),
         ([*ROWS, "a.wav,clean"], HEADER, "row 5 has too few columns"),
         (
@@ -188,6 +193,17 @@ def test_a_manifest_that_does_not_serve_is_named(tmp_path: Path, rows: list[str]
         read_corpus(manifest)
     assert str(manifest) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_s_own_manifest_says_what_is_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, *FILES, *dns_names(3), *noise_names(3))
+    manifest = write_manifest(tmp_path / "manifest.csv", ROWS)
+    with caplog.at_level("INFO"):
+        assert read_corpus(tmp_path) == read_corpus(manifest)
+    assert caplog.messages == [f"read for the data folder: {manifest}"]
+    assert read_whole_corpus(tmp_path) == read_whole_corpus(manifest)
+    with pytest.raises(InputError, match=re.escape(f"{manifest}: no clean audio for test")):
+        read_corpus(tmp_path, ("test",))
 
 
 def test_a_manifest_in_another_encoding_is_named(tmp_path: Path) -> None:
@@ -271,7 +287,7 @@ def test_a_download_is_read_as_it_lies(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such folder or manifest; give --data_folder"):
+    with pytest.raises(InputError, match="no such folder or manifest; give the folder that holds clean/ and noise/"):
         read_corpus(tmp_path / "none")
 
 

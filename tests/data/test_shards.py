@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -418,9 +419,7 @@ def address(shards: Path) -> Iterator[str]:
         yield address
 
 
-def test_shards_of_an_address_are_fetched_once(
-    shards: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shards_of_an_address_are_fetched_once(shards: Path, address: str, tmp_path: Path) -> None:
     some = f"{address}/{{000..001}}.tar"
     cache = cache_of(some, tmp_path / "cache")
     assert is_address(some) and not is_address(str(shards)) and cache == cache_of(address, tmp_path / "cache")
@@ -431,8 +430,74 @@ def test_shards_of_an_address_are_fetched_once(
     assert found.fingerprint() == expected.fingerprint()
     fetch_shards(address, cache)
     assert contents(cache) == contents(shards)
-    monkeypatch.setattr(fetch.Fetcher, "fetch", lambda *_, **__: pytest.fail("fetched again"))
+    times = {path.name: path.stat().st_mtime_ns for path in cache.glob("*.tar")}
     fetch_shards(address, cache)
+    assert {path.name: path.stat().st_mtime_ns for path in cache.glob("*.tar")} == times
+
+
+def test_a_server_that_is_still_written_to_leaves_the_cache_for_later(
+    shards: Path, address: str, tmp_path: Path
+) -> None:
+    finished = (shards / INDEX).read_text()
+    change_index(shards, "index['complete'] = False")
+    with pytest.raises(InputError, match=re.escape(f"{address}/{INDEX}: the shards are not all written")):
+        fetch_shards(address, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    (shards / INDEX).write_text(finished)
+    fetch_shards(address, tmp_path / "cache")
+    change_index(shards, "index.clear()")
+    with pytest.raises(InputError, match=re.escape(f"{address}/{INDEX}: not an index of shards, or damaged")):
+        fetch_shards(address, tmp_path / "cache")
+    (shards / INDEX).write_text(finished)
+    assert contents(tmp_path / "cache") == contents(shards)
+
+
+def test_a_server_that_grew_or_changed_is_noticed(written: Path, shards: Path, address: str, tmp_path: Path) -> None:
+    """Another shard of the same size would be taken for the one that is there."""
+    cache = tmp_path / "cache"
+    change_index(shards, "index['shards'].pop()")
+    (shards / "002.tar").unlink()
+    other = bytearray((shards / "001.tar").read_bytes())
+    other[700] ^= 1
+    (shards / "001.tar").write_bytes(other)
+    change_index(shards, f"index['shards'][1]['sha256'] = '{hashlib.sha256(other).hexdigest()}'")
+    fetch_shards(address, cache)
+    assert contents(cache) == contents(shards)
+    kept = (cache / "000.tar").stat().st_mtime_ns
+    shutil.copytree(written, shards, dirs_exist_ok=True)
+    fetch_shards(address, cache)
+    assert contents(cache) == contents(written)
+    assert (cache / "000.tar").stat().st_mtime_ns == kept
+
+
+def test_a_damaged_index_of_the_cache_is_replaced_and_good_shards_stay(
+    shards: Path, address: str, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    fetch_shards(address, cache)
+    kept = (cache / "000.tar").stat().st_mtime_ns
+    (cache / INDEX).write_text("{")
+    (cache / "001.tar").write_bytes(bytes((cache / "001.tar").stat().st_size))
+    fetch_shards(address, cache)
+    assert contents(cache) == contents(shards)
+    assert (cache / "000.tar").stat().st_mtime_ns == kept
+
+
+def test_without_the_server_what_was_fetched_serves(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fetch, "_PAUSE_S", 0.0)
+    cache = tmp_path / "cache"
+    with serve(shards) as address:
+        fetch_shards(f"{address}/{{000..001}}.tar", cache)
+    fetch_shards(f"{address}/{{000..001}}.tar", cache)
+    assert "cannot be reached" in caplog.text and "fetched before are used" in caplog.text
+    assert {path.name for path in cache.glob("*.tar")} == {"000.tar", "001.tar"}
+    with pytest.raises(InputError, match=r"002.tar: the server cannot be reached"):
+        fetch_shards(address, cache)
+    change_index(cache, "index['complete'] = False")
+    with pytest.raises(InputError, match=r"index.json: the server cannot be reached"):
+        fetch_shards(f"{address}/{{000..001}}.tar", cache)
 
 
 def test_a_fetched_shard_is_checked(shards: Path, address: str, tmp_path: Path) -> None:

@@ -344,6 +344,25 @@ def test_a_mirror_of_audio_needs_no_lfs_server(tmp_path: Path, source: Source, s
     assert all("lfs" not in asked for asked, _ in server.asked)
 
 
+def test_a_kill_while_unpacking_is_gone_on_from(
+    tmp_path: Path, source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive is there, and half of it unpacked; the disk has first to hold what is in the archive."""
+    archive = tar(source.files, root="datasets")
+    (left := tmp_path / download.UNFINISHED / f"{download.UNPACKING}abc").mkdir(parents=True)
+    (left / "half.wav").write_bytes(b"RIFF")
+    (tmp_path / download.UNFINISHED / "archive").write_bytes(archive)
+    words = ["--mirror", f"{server.url}/audio.tar"]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, len(archive) - 1))
+        assert "too few" in run(tmp_path, [*words, "--dry_run"]).stdout
+        assert left.exists()
+        assert "are needed and" in refused(tmp_path, words)
+    assert [path.name for path in (tmp_path / download.UNFINISHED).iterdir()] == ["archive"]
+    fetched(tmp_path, Source(source.files, words))
+    assert server.asked == []
+
+
 def test_a_clone_without_git_lfs_is_filled_in_place(tmp_path: Path, source: Source, server: Server) -> None:
     make_tree(tmp_path, source)
     fetched(tmp_path, source)
@@ -392,7 +411,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything(
     monkeypatch.setattr(download, "ARCHIVE_URL", source.words[1])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100_000_000_000, 50_000_000_000, 50_000_000_000))
     message = refused(tmp_path / "dns", source.words[2:])
-    assert "85.9 GB are needed and 50.0 GB are free" in message
+    assert "86.0 GB are needed and 50.0 GB are free" in message
     assert not (tmp_path / "dns").exists()
 
 
@@ -430,7 +449,7 @@ def test_a_dry_run_says_all_and_does_nothing(
     assert result.exit_code == 0
     assert result.stdout == (
         f"would fetch {server.url}/archive.tar.gz (0.1 MB)\n"
-        f"then about 131,250 files, 85.9 GB, from {server.url}/lfs\n"
+        f"then about 131,550 files, 86.0 GB, from {server.url}/lfs\n"
         f"into {tmp_path / 'dns' / 'datasets'} (1,000.0 GB free: enough)\n"
     )
     assert list(tmp_path.iterdir()) == []
@@ -462,10 +481,10 @@ def test_a_dry_run_without_a_network_says_so_at_once(tmp_path: Path, monkeypatch
     assert archive.startswith(
         f"would fetch {address} (size unknown; not reached just now: the server cannot be reached"
     )
-    assert then == f"then about 131,250 files, 85.9 GB, from {download.LFS_URL}"
-    assert into == f"into {tmp_path / 'dns' / 'datasets'} (50.0 GB free: 35.9 GB too few)"
+    assert then == f"then about 131,550 files, 86.0 GB, from {download.LFS_URL}"
+    assert into == f"into {tmp_path / 'dns' / 'datasets'} (50.0 GB free: 36.0 GB too few)"
     result = run(tmp_path / "dns", ["--dry_run", "--only", "test_set"])
-    assert "then about 600 files, 192.0 MB, from" in result.stdout
+    assert "then about 900 files, 288.0 MB, from" in result.stdout
     result = run(tmp_path / "dns", ["--dry_run", "--mirror", address])
     assert result.stdout.endswith("(50.0 GB free)\n")  # what a mirror has, nobody knows
     assert list(tmp_path.iterdir()) == []

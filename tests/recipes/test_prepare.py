@@ -320,6 +320,13 @@ def test_a_manifest_is_checked_and_rewritten_beside_the_new_place(tree: Path, tm
     assert read_corpus(manifest)["valid"].clean[0].group == "ben"
 
 
+def test_rooms_beside_a_manifest_are_refused(tree: Path, tmp_path: Path) -> None:
+    prepared(tree)
+    message = refused(tree / "manifest.csv", "--rir", tmp_path, "--output", tmp_path / "new.csv")
+    assert f"{tree / 'manifest.csv'}: lists its own impulse responses" in message and "leave out --rir" in message
+    assert not (tmp_path / "new.csv").exists()
+
+
 def test_a_manifest_whose_files_moved_is_named(tree: Path, tmp_path: Path) -> None:
     prepared(tree)
     copy = shutil.copy(tree / "manifest.csv", tmp_path / "copy.csv")

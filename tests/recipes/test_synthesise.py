@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 
 from recipes.DNS2020.synthesise import clip_ids, main, read_recordings, warn_of_repetition
 from speechbrain_dynsnet.data.dns2020 import parse_noisy
+from speechbrain_dynsnet.data.folder_lock import hold
 from speechbrain_dynsnet.data.synthesis import SynthesisSettings
 from speechbrain_dynsnet.errors import InputError
 from tests.data.marked import SPEAKERS, make_marked_set, read, tone, write
@@ -141,6 +143,20 @@ def test_a_killed_worker_ends_the_run_with_one_line(data: Path, tmp_path: Path) 
     assert errors.startswith("Error: a process was killed") and errors.count("\n") == 1
 
 
+def test_a_second_run_into_the_same_folder_is_told_and_harms_nothing(data: Path, made: Path, tmp_path: Path) -> None:
+    output = shutil.copytree(made, tmp_path / "out")
+    (output / ".unfinished-abc").mkdir()
+    (output / ".unfinished-abc" / "noisy.wav").write_bytes(b"RIFF")  # the first run's next clip
+    before = contents(output)
+    with hold(output):
+        second = run(data, output, f"--fileindex_start={CLIPS}")
+        assert contents(output) == before
+    assert second.returncode == 2
+    assert second.stderr == f"Error: {output}: another run is writing to it; wait for it, or give another folder\n"
+    assert run(data, output, f"--fileindex_start={CLIPS}").returncode == 0
+    assert contents(made).keys() < contents(output).keys()
+
+
 def fill_disk() -> None:
     # No file may grow beyond this: what is written stops half way, as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (50000, resource.RLIM_INFINITY))
@@ -179,7 +195,7 @@ def test_what_cannot_be_mixed_is_one_line(data: Path, tmp_path: Path) -> None:
         ("no noise", ["--split=train"], "/noise: there is no audio in it"),
         ("no data", [], "no such folder or manifest"),
         ("a file", [], "not a CSV manifest"),
-        ("", ["--total_hours=1e6"], "make room, ask for fewer hours"),
+        ("", ["--total_hours=1e6"], "are free; make room"),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(
