@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,7 @@ def command(
     printed too. The same command goes on where it was stopped.
     """
     try:
+        from speechbrain_dynsnet.data.folder_lock import hold
         from speechbrain_dynsnet.evaluation.evaluate import COLUMNS, check_lengths
         from speechbrain_dynsnet.evaluation.results import ResultFolder
     except ModuleNotFoundError as error:
@@ -67,9 +70,12 @@ def command(
     check_lengths(pairs)
     facts = dict.fromkeys(name for pair in pairs for name in pair.facts)
     settings = _settings(pairs, measured, test_set or clean)
+    if baseline and table:
+        _check_same_speech(Path(baseline), table, settings)
     folder = ResultFolder(output, settings, (*COLUMNS, *facts))
-    rows = _score(pairs, measured, folder, jobs or os.cpu_count() or 1)
-    _report(rows, rows if baseline and not table else table, measured, folder)
+    with hold(output):
+        rows = _score(pairs, measured, folder, jobs or os.cpu_count() or 1)
+        _report(rows, rows if baseline and not table else table, measured, folder)
 
 
 def _pairs(test_set: Path | None, clean: Path | None, enhanced: Path | None) -> list[Pair]:
@@ -156,18 +162,53 @@ def _numbers(exits: str) -> tuple[int, ...]:
 def _settings(pairs: list[Pair], systems: list[System], source: Path | None) -> dict[str, Any]:
     """What decides the rows, without paths of this machine."""
     from speechbrain_dynsnet.evaluation.metrics import METRICS
-    from speechbrain_dynsnet.evaluation.systems import digest_files
+    from speechbrain_dynsnet.evaluation.systems import Folder
 
     assert source is not None
-    files = [path for pair in pairs for path in (pair.clean, pair.noisy, pair.enhanced) if path is not None]
     names = {output.system: system.identity() for system in systems for output in system.outputs}
+    for system in systems:
+        if isinstance(system, Folder):
+            names |= {output.system: {"sha256": _digest(pairs, "enhanced")} for output in system.outputs}
     return {
         "systems": list(names),
         "models": names,
-        "test_set": {"name": source.resolve().name, "clips": len(pairs), "sha256": digest_files(files)},
+        "test_set": {
+            "name": source.resolve().name,
+            "clips": len(pairs),
+            "sha256": _digest(pairs, "clean", "noisy"),
+            "clean_sha256": _digest(pairs, "clean"),
+            "facts_sha256": _digest(pairs),
+        },
         "metrics": list(METRICS),
         "versions": {"speechbrain_dynsnet": __version__, **{name: version(name) for name in _MEASURED_WITH}},
     }
+
+
+def _digest(pairs: list[Pair], *roles: str) -> str:
+    """SHA-256 of the clips' names and the contents of these of their files; with no role, of what is known of them."""
+    digest = sha256()
+    for pair in pairs:
+        for path in (getattr(pair, role) for role in roles):
+            digest.update(f"{pair.clip} {sha256(path.read_bytes()).hexdigest() if path else None}\n".encode())
+        if not roles:
+            digest.update(f"{pair.clip} {json.dumps(pair.facts)}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_same_speech(baseline: Path, rows: list[Row], settings: dict[str, Any]) -> None:
+    """InputError when nothing tells that another evaluation is of the same clips: names alone do not."""
+    from speechbrain_dynsnet.evaluation.results import SETTINGS
+    from speechbrain_dynsnet.evaluation.systems import NOISY
+
+    noisy = {row["clip"] for row in rows if row["system"] == NOISY}
+    if NOISY in settings["systems"] and noisy:
+        return  # its scores tell, clip by clip
+    record = (baseline if baseline.is_dir() else baseline.parent) / SETTINGS
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if before.get("test_set", {}).get("clean_sha256") != settings["test_set"]["clean_sha256"]:
+        raise InputError(
+            f"{baseline}: nothing shows that it was measured on the same clean speech; measure both on one --test_set"
+        )
 
 
 def _score(pairs: list[Pair], systems: list[System], folder: ResultFolder, jobs: int) -> list[Row]:

@@ -105,7 +105,7 @@ class Folder:
         return (Output(self.name),)
 
     def identity(self) -> dict[str, Any]:
-        """Nothing: the files count among those of the test set."""
+        """Nothing: what its files hold is known to whom the pairs are."""
         return {}
 
     def open(self) -> Estimator:

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
 from speechbrain_dynsnet.cli import main
+from speechbrain_dynsnet.data.folder_lock import hold
 from speechbrain_dynsnet.evaluation import evaluate as module
 from speechbrain_dynsnet.evaluation.evaluate import COLUMNS
 from speechbrain_dynsnet.evaluation.metrics import METRICS, Scores
@@ -95,7 +96,7 @@ def table(path: str) -> list[dict[str, str]]:
 
 
 def contents(folder: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != ".lock"}
 
 
 def test_every_exit_and_the_input_of_every_clip(folder: Path, scored: Counter, known_bundle: Path) -> None:
@@ -240,7 +241,7 @@ def test_the_settings_name_no_place_of_this_machine(folder: Path, scored: Counte
     text = Path("out/settings.json").read_text()
     assert str(folder) not in text and str(known_bundle.parent) not in text
     settings = json.loads(text)
-    assert settings["test_set"].keys() == {"name", "clips", "sha256"} and settings["test_set"]["name"] == "set"
+    assert settings["test_set"]["name"] == "set" and settings["test_set"]["clips"] == CLIPS
     assert settings["models"]["exit_3"]["model"] == known_bundle.name
 
 
@@ -402,3 +403,41 @@ def test_a_killed_run_leaves_no_process_and_goes_on(folder: Path, known_bundle: 
             subprocess.run([*command, output], env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
         )
     assert contents("out") == contents("whole")
+
+
+@pytest.mark.parametrize("change", ["renumbered", "known otherwise"])
+def test_scores_stay_with_their_clips(folder: Path, scored: Counter, known_bundle: Path, change: str) -> None:
+    """The same files under other numbers, or with other facts, are another test set."""
+    assert run(str(known_bundle), "--test_set", "set", "-o", "out").exit_code == 0
+    if change == "renumbered":
+        for path in sorted(Path("set").glob("*/*fileid_*"), reverse=True):
+            stem, _, number = path.stem.rpartition("_")
+            path.rename(path.with_name(f"{stem}_{int(number) + 1}{path.suffix}"))
+    Path("set/log.csv").unlink(missing_ok=True)
+    before = contents("out")
+    again = run(str(known_bundle), "--test_set", "set", "-o", "out")
+    assert again.exit_code == 2 and "test_set." in again.stderr and again.stderr.count("\n") == 1
+    assert contents("out") == before
+
+
+def test_a_baseline_of_other_speech_gives_no_shares(folder: Path, scored: Counter, known_bundle: Path) -> None:
+    """Where no noisy input was scored, names alone do not show that clips are the same."""
+    theirs = ("--enhanced", "theirs", "--clean", "set/clean")
+    assert run(str(known_bundle), "--test_set", "set", "--exits", "5", "-o", "base").exit_code == 0
+    same = run(*theirs, "--baseline", "base", "-o", "same")
+    assert same.exit_code == 0, same.output
+    settings = json.loads(Path("base/settings.json").read_text())
+    settings["test_set"]["clean_sha256"] = "0" * 64
+    Path("base/settings.json").write_text(json.dumps(settings))
+    result = run(*theirs, "--baseline", "base", "-o", "other")
+    assert result.exit_code == 2 and "nothing shows that it was measured on the same clean speech" in result.stderr
+    assert not Path("other").exists()
+
+
+def test_one_run_at_a_time(folder: Path, scored: Counter, known_bundle: Path) -> None:
+    assert run(str(known_bundle), "--test_set", "set", "-o", "out").exit_code == 0
+    before = contents("out")
+    with hold(Path("out")):
+        result = run(str(known_bundle), "--test_set", "set", "-o", "out")
+    assert result.exit_code == 2 and "another run is writing to it" in result.stderr
+    assert contents("out") == before
