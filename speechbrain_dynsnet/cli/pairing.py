@@ -15,7 +15,7 @@ from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.systems import Pair
 
 # What is kept of a test set's log or manifest, beside the scores.
-FACTS = ("set", "snr_db", "level_dbfs", "noise_category", "speaker")
+FACTS = ("set", "snr_db", "level_dbfs", "level_reached_dbfs", "noise_category", "speaker")
 _FILE_ID = re.compile(r"fileid_(\d+)")
 _NAMED = 3  # so many files are named; the rest are counted
 

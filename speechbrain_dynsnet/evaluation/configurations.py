@@ -122,8 +122,8 @@ def read_runs(folders: Iterable[Path], bundles: Iterable[Path] = ()) -> list[Run
     Raises
     ------
     InputError
-        When a folder is no finished evaluation or of another test set, two are of one configuration and seed, or none
-        holds a model.
+        When a folder is no finished evaluation or of another test set, two are of one configuration and seed, or one
+        holds no model.
     """
     configs = _configs(bundles)
     runs: list[Run] = []
@@ -136,12 +136,18 @@ def read_runs(folders: Iterable[Path], bundles: Iterable[Path] = ()) -> list[Run
                 f"{folder}: measured on {settings['test_set'].get('name')}, and {name} on {first.get('name')} with "
                 "other files; put models side by side that were measured on one test set"
             )
-        for run in _runs_of(folder, settings, configs):
-            if not any(run.digest and run.digest == other.digest for other in runs):
+        found = _runs_of(folder, settings, configs)
+        if not found:
+            raise InputError(f"{folder}: holds no exit of a model; measure peers beside one, with --peers")
+        for run in found:
+            twins = [other for other in runs if run.digest and run.digest == other.digest]
+            if not twins:
                 _check_new(run, runs)
                 runs.append(run)
-    if not runs:
-        raise InputError("the results hold no exit of a model: measure one with `dynsnet evaluate`")
+            elif run.systems != twins[0].systems:
+                raise InputError(
+                    f"{folder}: has the model of {twins[0].folder} at other exits; measure all its exits in one evaluation"
+                )
     return runs
 
 

@@ -116,6 +116,15 @@ def test_one_evaluation_given_twice_counts_once(tmp_path: Path) -> None:
     same = {name: {"sha256": "a"} for name in KNOWN}
     folders = [write_results(tmp_path / name, KNOWN, identities=same) for name in "xy"]
     assert len(read_runs(folders)) == 1
+    other_exits = write_results(tmp_path / "z", {"exit_3": KNOWN["exit_3"]}, identities=same)
+    with pytest.raises(InputError, match=r"z: has the model of .*x at other exits; measure all its exits in one"):
+        read_runs([*folders, other_exits])
+
+
+def test_peers_alone_are_no_row_of_the_table(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"rnnoise": KNOWN["exit_3"]})
+    with pytest.raises(InputError, match="holds no exit of a model; measure peers beside one, with --peers"):
+        read_runs([folder])
 
 
 @pytest.mark.parametrize(

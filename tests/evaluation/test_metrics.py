@@ -57,6 +57,11 @@ def test_pesq_is_that_of_the_package(clean: Signal, noisy: Signal) -> None:
     assert pesq_wb(clean, noisy) != pesq(RATE, clean, noisy, "nb")
 
 
+def test_pesq_of_one_clip_stays_what_it_was(clean: Signal, noisy: Signal) -> None:
+    """Written down from pesq 0.0.4: another version, or another way to call it, would show."""
+    assert pesq_wb(clean, noisy) == pytest.approx(2.3745, abs=1e-3)
+
+
 def test_pesq_of_a_clip_with_itself_is_its_largest_value(clean: Signal) -> None:
     assert pesq_wb(clean, clean) == pytest.approx(4.644, abs=5e-4)
 
