@@ -146,7 +146,7 @@ def read_runs(folders: Iterable[Path], bundles: Iterable[Path] = ()) -> list[Run
                 runs.append(run)
             elif run.systems != twins[0].systems:
                 raise InputError(
-                    f"{folder}: has the model of {twins[0].folder} at other exits; measure all its exits in one evaluation"
+                    f"{folder}: has the model of {twins[0].folder} at other exits; measure all its exits in one run"
                 )
     return runs
 

@@ -117,7 +117,7 @@ def test_one_evaluation_given_twice_counts_once(tmp_path: Path) -> None:
     folders = [write_results(tmp_path / name, KNOWN, identities=same) for name in "xy"]
     assert len(read_runs(folders)) == 1
     other_exits = write_results(tmp_path / "z", {"exit_3": KNOWN["exit_3"]}, identities=same)
-    with pytest.raises(InputError, match=r"z: has the model of .*x at other exits; measure all its exits in one"):
+    with pytest.raises(InputError, match=r"z: has the model of .*x at other exits; measure all its exits in one run"):
         read_runs([*folders, other_exits])
 
 
