@@ -55,7 +55,7 @@ from speechbrain_dynsnet.evaluation.table2 import (
     read_paper,
     to_markdown,
 )
-from speechbrain_dynsnet.inference.sources import resolve_source
+from speechbrain_dynsnet.inference.sources import find_model
 from speechbrain_dynsnet.model.bundle import CONFIG, SHIPPED_BUNDLE
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.model.network import DynamicNsNet2
@@ -102,7 +102,7 @@ def main(
             raise InputError("--baseline, --clip and --test_set are for the masks of a model: give --model")
         if model and not (clip or test_set):
             raise InputError("the masks of --model need a --clip, a --test_set, or both")
-        sources = [resolve(source) for source in model]
+        sources = [find_model(source) for source in model]
         times = [time for path in bench for time in read_times(path)]
         pairs = find_pairs(test_set)[:clips] if test_set else []
         check_lengths(pairs)
@@ -111,7 +111,7 @@ def main(
         networks = {label(path): load_network(path) for path in sources}
         if len(networks) < len(sources):
             raise InputError(f"two of --model are called alike ({'; '.join(networks)}); give one of each training")
-        other = resolve(baseline) if baseline else None
+        other = find_model(baseline) if baseline else None
         rivals = {f"{BASELINE} ({other.name})": load_network(other)} if other else {}
         output.mkdir(parents=True, exist_ok=True)
         click.echo(write_tables(runs, output))
@@ -206,11 +206,6 @@ def reduce_colours(path: Path) -> None:
 def read_pair(pair: Pair) -> tuple[Signal, Signal]:
     """Clean and noisy, of one length."""
     return read_mono(pair.clean), read_noisy(pair)
-
-
-def resolve(source: str) -> Path:
-    """Where a model is: weights (.npz) or a bundle, fetched first when it is on the Hub."""
-    return Path(source) if source.endswith(".npz") else resolve_source(source)
 
 
 def label(path: Path) -> str:

@@ -25,7 +25,7 @@ def command(model: str | None, frames: int, output: Path | None) -> None:
     try:
         from speechbrain_dynsnet.evaluation.bench import COLUMNS, VERSIONS, bench
         from speechbrain_dynsnet.evaluation.bench_table import to_markdown
-        from speechbrain_dynsnet.inference.sources import resolve_source
+        from speechbrain_dynsnet.inference.sources import find_model
         from speechbrain_dynsnet.writing import check_writable, write_table
     except ModuleNotFoundError as error:
         raise InputError(
@@ -34,7 +34,7 @@ def command(model: str | None, frames: int, output: Path | None) -> None:
 
     if output is not None:
         check_writable(output, "CSV file")
-    path = Path(model) if model is not None and model.endswith(".npz") else resolve_source(model)
+    path = find_model(model)
     name = path.resolve().name if model is None or Path(model).exists() else model
     load = _load()
     rows = bench(path, name, frames, report=lambda step: click.echo(f"{step} ...", err=True))

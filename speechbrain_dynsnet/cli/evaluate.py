@@ -132,22 +132,15 @@ def _systems(
 
 def _network(source: str | None, exits: str | None = None, system: str | None = None) -> Network:
     from speechbrain_dynsnet.evaluation.systems import Network, find_exits
+    from speechbrain_dynsnet.inference.sources import find_model
 
-    path = _local(source)
+    path = find_model(source)
     found = find_exits(path)
     name = path.name if source is None or Path(source).exists() else source
     wanted = _numbers(exits) if exits is not None else found[-1:] if system else found
     if missing := sorted(set(wanted) - set(found)):
         raise InputError(f"{name} has no exit {missing[0]}: choose from {list(found)}")
     return Network(path, name, wanted, system)
-
-
-def _local(source: str | None) -> Path:
-    if source is not None and source.endswith((".npz", ".onnx")):
-        return Path(source)
-    from speechbrain_dynsnet.inference.sources import resolve_source
-
-    return resolve_source(source)
 
 
 def _numbers(exits: str) -> tuple[int, ...]:

@@ -132,7 +132,7 @@ class Network:
     name : str
         What the model is called.
     exits : tuple of int
-        Some that it has; see `exits_of`.
+        Some that it has; see `find_exits`.
     system : str or None
         What the one exit of `exits` is called; None calls each `exit_N`.
     """

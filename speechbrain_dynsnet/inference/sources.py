@@ -62,6 +62,13 @@ def resolve_source(source: str | Path | None, revision: str | None = None) -> Pa
     return folder
 
 
+def find_model(source: str | None) -> Path:
+    """A file of public nsNet2 weights (.npz) or of an exported model (.onnx) as it is; else see `resolve_source`."""
+    if source is not None and source.endswith((".npz", ".onnx")):
+        return Path(source)
+    return resolve_source(source)
+
+
 def is_hub_id(source: str | Path) -> bool:
     """Whether a source means the Hub: exactly `user/repo`, and nothing like it on this disk."""
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
