@@ -127,7 +127,8 @@ def test_reverberation_is_an_option(data: Path, made: Path, tmp_path: Path) -> N
 def test_its_log_reaches_the_evaluation(made: Path) -> None:
     for row, pair in zip(log(made), find_pairs(made), strict=True):
         assert pair.clip == f"fileid_{row['file_id']}"
-        assert pair.facts == {name: row[name] for name in ("snr_db", "level_dbfs", "noise_category", "speaker")}
+        facts = ("snr_db", "level_dbfs", "level_reached_dbfs", "noise_category", "speaker")
+        assert pair.facts == {name: row[name] for name in facts}
 
 
 @pytest.mark.parametrize(
