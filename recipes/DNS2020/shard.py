@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 
 from speechbrain_dynsnet.data.manifest import SPLITS, read_corpus
+from speechbrain_dynsnet.data.shard_index import INDEX, KINDS
 from speechbrain_dynsnet.data.shard_writing import FORMATS, Sample, pair_samples, source_samples, write_shards
-from speechbrain_dynsnet.data.shards import INDEX, KINDS
 from speechbrain_dynsnet.errors import one_line_errors
 
 NAMED = 10  # so many files that are left out are named

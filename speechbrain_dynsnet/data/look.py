@@ -27,7 +27,9 @@ from speechbrain_dynsnet.data.look_pairs import (
 from speechbrain_dynsnet.data.manifest import KINDS, SPLITS, Source, read_corpus
 from speechbrain_dynsnet.data.mixing import MixDistribution
 from speechbrain_dynsnet.data.pairs import PairDataset
-from speechbrain_dynsnet.data.shards import INDEX, is_address, open_shards
+from speechbrain_dynsnet.data.shard_fetching import is_address
+from speechbrain_dynsnet.data.shard_index import INDEX
+from speechbrain_dynsnet.data.shards import open_shards
 from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
 

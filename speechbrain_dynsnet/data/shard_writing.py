@@ -27,7 +27,7 @@ from speechbrain_dynsnet.audio.resample import resample
 from speechbrain_dynsnet.data.dns2020 import match_pairs
 from speechbrain_dynsnet.data.fetch import check_disk, sha256_of
 from speechbrain_dynsnet.data.manifest import Corpus
-from speechbrain_dynsnet.data.shards import INDEX, read_index
+from speechbrain_dynsnet.data.shard_index import INDEX, read_index
 from speechbrain_dynsnet.errors import InputError
 
 FORMATS = ("flac", "wav")

@@ -17,15 +17,8 @@ from torch.utils.data import DataLoader
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.manifest import Corpus, read_corpus
 from speechbrain_dynsnet.data.pairs import EpochSampler, PairDataset, collate, open_corpus
-from speechbrain_dynsnet.data.shards import (
-    ShardDataset,
-    ShardSampler,
-    ShardSet,
-    cache_of,
-    fetch_shards,
-    is_address,
-    open_shards,
-)
+from speechbrain_dynsnet.data.shard_fetching import cache_of, fetch_shards, is_address
+from speechbrain_dynsnet.data.shards import ShardDataset, ShardSampler, ShardSet, open_shards
 from speechbrain_dynsnet.data.trial import make_trial_set
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.affine import fold_affine

@@ -24,16 +24,10 @@ from speechbrain.dataio.dataloader import SaveableDataLoader
 from torch.utils.data import DataLoader
 
 from speechbrain_dynsnet.data import fetch
+from speechbrain_dynsnet.data.shard_fetching import cache_of, fetch_shards, is_address
+from speechbrain_dynsnet.data.shard_index import INDEX
 from speechbrain_dynsnet.data.shard_writing import Sample, pair_samples, write_shards
-from speechbrain_dynsnet.data.shards import (
-    INDEX,
-    ShardDataset,
-    ShardSampler,
-    cache_of,
-    fetch_shards,
-    is_address,
-    open_shards,
-)
+from speechbrain_dynsnet.data.shards import ShardDataset, ShardSampler, open_shards
 from speechbrain_dynsnet.errors import InputError
 from tests.serving import serve
 
