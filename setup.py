@@ -27,7 +27,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_dynsnet", "speechbrain_dynsnet.*"]),
-    package_data={"speechbrain_dynsnet": ["py.typed", "models/**"]},
+    package_data={"speechbrain_dynsnet": ["py.typed", "models/**", "runtime/export/clip.flac"]},
     install_requires=[
         # The two must be of the same minor version, and torchaudio does not declare which torch it
         # was built for. 2.11 is its last release; beside torch 2.12 or later it fails to load, and
