@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+
+from speechbrain_dynsnet.model.recurrence import GATES, run_recurrence
 
 LayerState = tuple[Tensor, ...]
 
@@ -57,8 +62,19 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """(batch, time, inputs), state (batch, outputs) -> (batch, time, outputs), new state."""
-        output, last = self.gru(x, state[0].unsqueeze(0))
-        return output, (last.squeeze(0),)
+        (output,), new_state = run_side_by_side([self], [x], state)
+        return output, new_state
+
+    def multiply_input(self, x: Tensor) -> Tensor:
+        """The part that does not wait for the frame before: (batch, time, inputs) -> (time, batch, 3, outputs)."""
+        reset, update, new = self.parameter("bias_hh").chunk(GATES)
+        bias = self.parameter("bias_ih") + torch.cat([reset, update, torch.zeros_like(new)])
+        product = nn.functional.linear(x.transpose(0, 1), self.parameter("weight_ih"), bias)
+        return product.to(bias.dtype).reshape(*product.shape[:2], GATES, -1)
+
+    def parameter(self, kind: str) -> Tensor:
+        """`weight_ih`, `weight_hh`, `bias_ih` or `bias_hh` of the GRU."""
+        return cast(Tensor, getattr(self.gru, f"{kind}_l0"))
 
     @staticmethod
     def activate(raw: Tensor) -> Tensor:
@@ -69,6 +85,38 @@ class Recurrent(nn.Module):
     def to_mask(raw: Tensor) -> Tensor:
         """Gains in [0, 1] from the hidden state."""
         return 0.5 * (1.0 + raw)
+
+
+def run_side_by_side(
+    layers: Sequence[Recurrent], inputs: Sequence[Tensor], state: LayerState
+) -> tuple[list[Tensor], LayerState]:
+    """Run GRU layers that do not wait for each other.
+
+    Arguments
+    ---------
+    layers : sequence of Recurrent
+        One or more.
+    inputs : sequence of Tensor
+        One a layer, (batch, time, inputs).
+    state : tuple of Tensor
+        One a layer, (batch, outputs).
+
+    Returns
+    -------
+    outputs : list of Tensor
+        One a layer, (batch, time, outputs).
+    state : tuple of Tensor
+        The new ones.
+    """
+    if torch.is_grad_enabled() and inputs[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        products = [layer.multiply_input(x) for layer, x in zip(layers, inputs, strict=True)]
+        new_biases = [layer.parameter("bias_hh").chunk(GATES)[-1] for layer in layers]
+        weights = [layer.parameter("weight_hh") for layer in layers]
+        states = run_recurrence(torch.cat(products, dim=-1), state, weights, new_biases)
+        sizes = [layer.gru.hidden_size for layer in layers]
+        return list(states.transpose(0, 1).split(sizes, dim=-1)), states[-1].split(sizes, dim=-1)
+    results = [layer.gru(x, one.unsqueeze(0)) for layer, x, one in zip(layers, inputs, state, strict=True)]
+    return [output for output, _ in results], tuple(last.squeeze(0) for _, last in results)
 
 
 Layer = Dense | Recurrent

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dynsnet.model.architecture import LAYER_KINDS, Architecture
-from speechbrain_dynsnet.model.layers import Layer, LayerState, make_layer
+from speechbrain_dynsnet.model.layers import Layer, LayerState, Recurrent, make_layer, run_side_by_side
 
 StageOutput = tuple[Tensor, Tensor | None, LayerState]
 
@@ -65,14 +65,18 @@ class SplitStage(nn.Module):
 
     def forward(self, x: Tensor, state: LayerState, onward: bool) -> StageOutput:
         """Run the mask layer and, only if the next stage runs too, the feature layer."""
-        own = len(self.mask_layer.state_sizes)
-        raw, mask_state = self.mask_layer(x, state[:own])
         if not onward:
+            own = len(self.mask_layer.state_sizes)
+            raw, mask_state = self.mask_layer(x, state[:own])
             return raw, None, mask_state + state[own:]
         assert self.feature_layer is not None, "the last stage has no next one"
-        feature_raw, feature_state = self.feature_layer(x[..., self.skip :], state[own:])
+        inputs = [x, x[..., self.skip :]]
+        if isinstance(self.mask_layer, Recurrent) and isinstance(self.feature_layer, Recurrent):
+            (raw, feature_raw), state = run_side_by_side([self.mask_layer, self.feature_layer], inputs, state)
+        else:
+            raw, feature_raw = self.mask_layer(inputs[0], ())[0], self.feature_layer(inputs[1], ())[0]
         features = self.mask_layer.activate(raw), self.feature_layer.activate(feature_raw)
-        return raw, torch.cat(features, dim=-1), mask_state + feature_state
+        return raw, torch.cat(features, dim=-1), state
 
     def to_mask(self, raw: Tensor) -> Tensor:
         """Gains (batch, time, bins) from the mask features."""

@@ -115,6 +115,7 @@ def test_macs_follow_the_weights_at_any_size(family: str, exits: Sequence[int]) 
 
 @pytest.mark.parametrize("time", [1, 7], ids=["frame", "file"])
 @every_family
+@torch.no_grad()
 def test_an_exit_halts(family: str, exits: Sequence[int], time: int) -> None:
     network = small(family, exits)
     x = features(network, time=time)
@@ -125,6 +126,7 @@ def test_an_exit_halts(family: str, exits: Sequence[int], time: int) -> None:
 
 
 @every_family
+@torch.no_grad()
 def test_all_exits_in_one_pass_run_each_layer_once(family: str, exits: Sequence[int]) -> None:
     network = small(family, exits)
     with counted_calls(network) as calls:
@@ -294,6 +296,7 @@ def test_the_baseline_is_the_pretrain_network_with_its_last_exit() -> None:
 
 @pytest.mark.parametrize("family", ["pretrain", "split", "concat"])
 @pytest.mark.parametrize("exits", [(0, 5), (2,), (1, 4), (0,), (0, 1, 3, 5), (3, 4)])
+@torch.no_grad()
 def test_any_set_of_exits_gives_the_masks_of_the_full_network(family: str, exits: Sequence[int]) -> None:
     full, some = small(family, ALL), small(family, exits)
     missing = some.load_state_dict(full.state_dict(), strict=False).missing_keys
