@@ -38,12 +38,12 @@ setup(
         "hyperpyyaml",
         "soundfile",
         "pesq",
-        "onnxruntime",
+        "onnxruntime>=1.22",  # the first with 8-bit MatMulNBits
         "soxr",
         "tqdm",
         "huggingface_hub",
         "click",
-        "numpy",
+        "numpy>=2",  # FFT in float32
         "scipy",
         "safetensors",
         "tensorboard",

@@ -173,21 +173,6 @@ def test_an_exported_file_enhances_as_the_model_does(folder: Path, known_bundle:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-o", "model.bin"], "ends in .onnx"),
-        (["-o", "model.onnx", "--exit", "2"], "no exit 2: choose one of [0, 1, 3, 5]"),
-        (["-o", "missing/model.onnx"], "cannot be written"),
-    ],
-)
-def test_a_bad_export_is_one_line(folder: Path, known_bundle: Path, arguments: list[str], message: str) -> None:
-    before = listing(folder)
-    result = CliRunner().invoke(main, ["export", str(known_bundle), *arguments])
-    assert result.exit_code == 2 and message in result.stderr and result.stderr.count("\n") == 1
-    assert listing(folder) == before
-
-
-@pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
         ("onnx", ["export", "-o", "model.onnx"], "[export] extra"),

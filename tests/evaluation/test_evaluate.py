@@ -90,14 +90,28 @@ def test_all_exits_come_from_one_pass(
     assert len(rows) == 4 * len(pairs) and passes == [(0, 1, 3, 5)] * len(pairs)
 
 
+@pytest.mark.parametrize("exits", [(1,), (0, 1, 5)])
+@pytest.mark.parametrize("frames", [1, "any"])
 def test_an_exported_file_is_measured_as_the_model_that_it_is(
+    pairs: list[Pair], known_bundle: Path, quick: None, tmp_path: Path, exits: tuple[int, ...], frames: int | str
+) -> None:
+    file = export_onnx(load_bundle(known_bundle), tmp_path / "some.onnx", exits, frames=frames)
+    exported = Network(file, "some.onnx", find_exits(file))
+    bundled = network(known_bundle, *exits)
+    for ours, theirs in zip(all_rows(pairs, [exported]), all_rows(pairs, [bundled]), strict=True):
+        assert (ours["system"], ours["exit"], ours["model"]) == (theirs["system"], theirs["exit"], "some.onnx")
+        assert float(ours["stoi"]) == pytest.approx(float(theirs["stoi"]), rel=1e-3)
+    assert exported.macs_shares() == bundled.macs_shares()
+
+
+def test_only_some_exits_of_an_exported_file(
     pairs: list[Pair], known_bundle: Path, quick: None, tmp_path: Path
 ) -> None:
-    export_onnx(load_bundle(known_bundle), tmp_path / "half.onnx", 1)
-    exported = Network(tmp_path / "half.onnx", "half", find_exits(tmp_path / "half.onnx"))
-    for ours, theirs in zip(all_rows(pairs, [exported]), all_rows(pairs, [network(known_bundle, 1)]), strict=True):
-        assert (ours["system"], ours["exit"]) == ("exit_1", "1")
-        assert float(ours["stoi"]) == pytest.approx(float(theirs["stoi"]), rel=1e-3)
+    file = export_onnx(load_bundle(known_bundle), tmp_path / "all.onnx", frames="any")
+    one, other = all_rows(pairs[:1], [Network(file, "all.onnx", (1, 3))])
+    # Exit 1 of this model halves, and the score is the mean square.
+    assert (one["exit"], other["exit"]) == ("1", "3")
+    assert float(one["stoi"]) == pytest.approx(float(other["stoi"]) / 4, rel=1e-3)
 
 
 def test_files_of_another_rate_are_measured_at_16_khz(pairs: list[Pair], tmp_path: Path) -> None:
@@ -155,6 +169,10 @@ def test_an_unreadable_clean_file_ends_the_run(pairs: list[Pair], tmp_path: Path
 def test_systems_can_be_told_apart_by_what_they_hold(known_bundle: Path, tmp_path: Path) -> None:
     one, other = network(known_bundle, 1).identity(), Network(known_bundle, "known", (1,)).identity()
     assert one == other
-    export_onnx(load_bundle(known_bundle), tmp_path / "known", 1)
-    assert Network(tmp_path / "known", "known", (1,)).identity()["sha256"] != one["sha256"]
+    digests = {
+        Network(file, "known", (1,)).identity()["sha256"]
+        for precision in ("fp32", "int8")
+        for file in [export_onnx(load_bundle(known_bundle), tmp_path / f"{precision}.onnx", precision=precision)]
+    }
+    assert len(digests | {one["sha256"]}) == 3
     assert Network(known_bundle, "known", (3,), system="baseline").outputs == (Output("baseline", "known", 3),)

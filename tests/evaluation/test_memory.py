@@ -21,8 +21,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does no
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    network = make_network("concat", (0,))
-    return Engine(RUNTIME, export_onnx(network, tmp_path_factory.mktemp("models") / "0.onnx"), 0)
+    network, folder = make_network("concat", (0,)), tmp_path_factory.mktemp("models")
+    frames = export_onnx(network, folder / "frames.onnx")
+    return Engine(RUNTIME, frames, export_onnx(network, folder / "files.onnx", frames="any"), 0)
 
 
 def measure(engine: Engine, file_s: float) -> PeakMemory:
@@ -50,4 +51,4 @@ def test_what_the_parent_holds_does_not_count(engine: Engine) -> None:
 
 def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        peak_memory(Engine(RUNTIME, tmp_path / "missing.onnx", 0), 1.0)
+        peak_memory(Engine(RUNTIME, tmp_path / "missing.onnx", tmp_path / "missing.onnx", 0), 1.0)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.signal import windows
 
 from speechbrain_dynsnet.audio.files import read_audio
+from speechbrain_dynsnet.audio.resample import resample
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.metrics import si_sdr_db
-from speechbrain_dynsnet.evaluation.peers import DISTRIBUTIONS, open_peer, peer_version
+from speechbrain_dynsnet.evaluation.peers import DISTRIBUTIONS, RNNOISE_RATE, RnNoise, open_peer, peer_version
 
 SPEECH = Path(__file__).parents[2] / "examples" / "noisy.flac"
 
@@ -64,6 +65,14 @@ def test_a_peer_keeps_length_and_time(noisy: NDArray[np.float32], name: str, len
         before, after = (scipy.signal.sosfiltfilt(above, signal).astype(np.float32) for signal in (noisy, enhanced))
         shifted = {shift: si_sdr_db(before, np.roll(after, shift)) for shift in range(-3, 4)}
         assert max(shifted, key=shifted.__getitem__) == 0
+
+
+@pytest.mark.skipif(not installed("rnnoise"), reason="pyrnnoise is not installed")
+def test_rnnoise_is_the_same_at_its_own_rate(noisy: NDArray[np.float32]) -> None:
+    rnnoise = RnNoise()
+    own_rate = resample(noisy[None], 16000, RNNOISE_RATE)[0]
+    enhanced = resample(rnnoise.at_48khz(own_rate)[None], RNNOISE_RATE, 16000, len(noisy))[0]
+    np.testing.assert_array_equal(enhanced, rnnoise(noisy))
 
 
 @pytest.mark.parametrize("name", ["nsnet3", ""])

@@ -1,0 +1,139 @@
+"""`dynsnet stream`: denoise raw audio in a pipe, as it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from speechbrain_dynsnet.errors import InputError
+
+if TYPE_CHECKING:
+    from speechbrain_dynsnet.runtime.frame_times import StreamStats
+
+_MODEL_RATE = 16000  # Hz
+_STDIN, _STDOUT = 0, 1
+_READ_BYTES = 65536  # at most: a read returns what is there
+_BROKEN_PIPE = 128 + 13  # the exit code of a program that SIGPIPE ends
+_TYPES = {"s16": "<i2", "f32": "<f4"}
+
+
+class _Denoiser(Protocol):
+    """What runs between the pipes."""
+
+    @property
+    def stats(self) -> StreamStats: ...
+
+    def process(self, samples: Any) -> Any: ...
+
+    def flush(self) -> Any: ...
+
+
+@click.command("stream")
+@click.option("--model", type=Path, metavar="M.onnx", help="An exported model. [default: the one in this package]")
+@click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
+@click.option(
+    "--rate", type=click.IntRange(4000, 384000), default=_MODEL_RATE, show_default=True, metavar="HZ",
+    help="Of input and output. Others than 16000 are resampled: 75 ms more delay at 48000, 230 ms at 8000.",
+)  # fmt: skip
+@click.option(
+    "--budget_ms", type=float, metavar="X",
+    help="Take earlier exits for a while when a frame (16 ms) takes longer than this.",
+)  # fmt: skip
+@click.option("--attenuation_limit_db", type=float, metavar="X", help="Turn nothing down by more than this.")
+@click.option("--format", "sample_format", type=click.Choice(list(_TYPES)), default="s16", show_default=True)
+@click.option("--stats", is_flag=True, help="At the end print times and counts on stderr.")
+def command(
+    model: Path | None,
+    exit: int | None,
+    rate: int,
+    budget_ms: float | None,
+    attenuation_limit_db: float | None,
+    sample_format: str,
+    stats: bool,
+) -> None:
+    """Denoise raw audio from stdin to stdout: one channel, little endian, with a delay of 32 ms.
+
+    What comes out is as long as what went in, and in step with it. Ctrl-C ends the audio, as its own end does.
+
+    \b
+    arecord -t raw -f S16_LE -r 16000 | dynsnet stream | aplay -t raw -f S16_LE -r 16000
+    """
+    for descriptor, name, other in ((_STDIN, "stdin", "pipe raw audio in"), (_STDOUT, "stdout", "send it on")):
+        if os.isatty(descriptor):
+            raise InputError(f"{name} is a terminal: {other}, as in `dynsnet stream < in.raw > out.raw`")
+    try:
+        from speechbrain_dynsnet.runtime.stream import Stream
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: install the package with its dependencies") from error
+
+    stream = Stream(model, exit, attenuation_limit_db, budget_ms)
+    denoiser = stream if rate == _MODEL_RATE else _at_rate(stream, rate)
+    signal.signal(signal.SIGINT, _end_input)
+    try:
+        left_over = _pump(denoiser, sample_format)
+    except BrokenPipeError:  # who reads has had enough, which is no error
+        left_over, broken = b"", True
+    else:
+        broken = False
+    if stats:
+        click.echo(_report(denoiser.stats), err=True)
+    if broken:
+        sys.exit(_BROKEN_PIPE)
+    if left_over:
+        raise InputError(f"stdin ended within a sample; is it raw {sample_format}, and whole?")
+
+
+def _at_rate(stream: Any, rate: int) -> _Denoiser:
+    try:
+        from speechbrain_dynsnet.runtime.at_rate import StreamAtRate
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: install it, or give audio of {_MODEL_RATE} Hz") from error
+    return StreamAtRate(stream, rate)
+
+
+def _pump(denoiser: _Denoiser, sample_format: str) -> bytes:
+    """All audio from stdin through to stdout; what is left at the end that is no whole sample."""
+    import numpy as np
+
+    from speechbrain_dynsnet.audio.pcm import from_int16, to_int16
+
+    sample_type = np.dtype(_TYPES[sample_format])
+
+    def write(samples: Any) -> None:
+        samples = to_int16(samples) if sample_format == "s16" else samples
+        left = memoryview(samples.astype(sample_type, copy=False).tobytes())
+        while left:
+            left = left[os.write(_STDOUT, left) :]
+
+    carried = b""
+    while data := os.read(_STDIN, _READ_BYTES):
+        data = carried + data
+        carried = data[len(data) - len(data) % sample_type.itemsize :]
+        samples = np.frombuffer(data, sample_type, len(data) // sample_type.itemsize)
+        floats = from_int16(samples) if sample_format == "s16" else samples.astype(np.float32, copy=False)
+        write(denoiser.process(floats))
+    write(denoiser.flush())
+    return carried
+
+
+def _end_input(number: int, frame: Any) -> None:
+    """Let the next read find the end of the input, so that what is on its way comes out; a second one kills."""
+    signal.signal(number, signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)  # a read that waits begins again, here
+    os.close(nothing)
+
+
+def _report(stats: StreamStats) -> str:
+    exits = ", ".join(f"{exit}: {frames}" for exit, frames in stats.frames_by_exit.items() if frames)
+    return (
+        f"{stats.frames} frames: mean {stats.mean_ms:.3f} ms, p99 {stats.p99_ms:.3f} ms, max {stats.max_ms:.3f} ms, "
+        f"real-time factor {stats.real_time_factor:.4f}\n"
+        f"frames by exit: {exits or 'none'}; switches {stats.switches}, late {stats.late}, overruns {stats.overruns}, "
+        f"bad samples {stats.bad_samples}"
+    )

@@ -1,0 +1,211 @@
+"""`dynsnet stream`: what comes out of the pipe is what went in, denoised, in step and whole."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechbrain_dynsnet.model.bundle import load_bundle
+from speechbrain_dynsnet.runtime.export import export_onnx
+from speechbrain_dynsnet.runtime.stream import Stream
+
+COMMAND = [sys.executable, "-m", "speechbrain_dynsnet.cli", "stream"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_onnx(load_bundle(), tmp_path_factory.mktemp("models") / "int8.onnx", precision="int8")
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return soundfile.read(Path(__file__).parents[2] / "examples" / "noisy.flac", dtype="int16")[0]
+
+
+def run(model: Path, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, "--model", str(model), *arguments], input=data, capture_output=True)
+
+
+@pytest.fixture
+def waiting(model: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One that runs, with its pipes open."""
+    process = subprocess.Popen(
+        [*COMMAND, "--model", str(model), "--stats"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def read_within(process: subprocess.Popen[bytes], size: int | None = None) -> bytes:
+    """So many bytes, or all until the end, while the input stays open; a failure when half a minute brings nothing."""
+    assert process.stdout is not None
+    data = b""
+    while size is None or len(data) < size:
+        assert select.select([process.stdout], [], [], 30)[0], f"only {len(data)} bytes came"
+        more = os.read(process.stdout.fileno(), 65536 if size is None else size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+@pytest.mark.parametrize("options", [{}, {"exit": 1}, {"attenuation_limit_db": 12}])
+def test_s16_is_what_a_stream_gives(model: Path, speech: np.ndarray, options: dict[str, int]) -> None:
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    done = run(model, speech.tobytes(), *arguments)
+    stream = Stream(model, **options)
+    wanted = np.concatenate([stream.process(speech), stream.flush()])
+    assert (done.returncode, done.stderr) == (0, b"")
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), wanted)
+
+
+def test_f32_is_what_a_stream_gives(model: Path, speech: np.ndarray) -> None:
+    floats = (speech / 32768).astype("<f4")
+    done = run(model, floats.tobytes(), "--format", "f32")
+    stream = Stream(model)
+    wanted = np.concatenate([stream.process(floats), stream.flush()])
+    np.testing.assert_allclose(np.frombuffer(done.stdout, "<f4"), wanted, atol=1e-6)
+
+
+def test_an_empty_pipe_gives_an_empty_pipe(model: Path) -> None:
+    done = run(model, b"", "--stats")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"0 frames" in done.stderr
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_another_rate_keeps_length_and_alignment(model: Path, rate: int) -> None:
+    """With the limit at 0 nothing is removed, so that the output must be the input, at the same places."""
+    random = np.random.default_rng(0)
+    smooth = np.convolve(random.normal(0, 0.2, 30_001), np.hanning(60 * rate // 16000), "same")  # below 2 kHz
+    signal_in = (3000 * smooth / np.abs(smooth).max()).astype("<i2")
+    done = run(model, signal_in.tobytes(), "--rate", str(rate), "--attenuation_limit_db", "0")
+    signal_out = np.frombuffer(done.stdout, "<i2")
+    assert len(signal_out) == len(signal_in)
+    correlation = np.correlate(signal_out.astype(float), signal_in[500:-500].astype(float), "valid")
+    assert np.argmax(correlation) == 500
+    assert np.abs(signal_out.astype(int) - signal_in)[500:-500].max() <= 3
+
+
+@pytest.mark.parametrize(("sample_format", "size"), [("s16", 2), ("f32", 4)])
+def test_a_left_over_is_told_after_all_that_is_whole(
+    model: Path, speech: np.ndarray, sample_format: str, size: int
+) -> None:
+    data = speech.tobytes()[: 4 * 5000]
+    done = run(model, data + b"x" * (size - 1), "--format", sample_format)
+    assert (done.returncode, len(done.stdout)) == (2, len(data))
+    assert done.stderr.startswith(b"Error: stdin ended within a sample") and done.stderr.count(b"\n") == 1
+
+
+def test_samples_come_out_while_the_input_is_open(
+    waiting: subprocess.Popen[bytes], model: Path, speech: np.ndarray
+) -> None:
+    """Cut anywhere, within samples too, and never held back longer than 512 samples."""
+    assert waiting.stdin is not None
+    data, position, received = speech[:8192].tobytes(), 0, b""
+    for size in (1, 2, 3, 1021, 511, 4097, 8192 * 2):
+        os.write(waiting.stdin.fileno(), data[position : position + size])
+        position = min(position + size, len(data))
+        hops = position // 512
+        received += read_within(waiting, 512 * max(hops - 1, 0) - len(received))
+    rest, _ = waiting.communicate()
+    stream = Stream(model)
+    wanted = np.concatenate([stream.process(speech[:8192]), stream.flush()])
+    np.testing.assert_array_equal(np.frombuffer(received + rest, "<i2"), wanted)
+
+
+def test_an_interrupt_gives_what_is_on_its_way(
+    waiting: subprocess.Popen[bytes], model: Path, speech: np.ndarray
+) -> None:
+    assert waiting.stdin is not None and waiting.stdout is not None and waiting.stderr is not None
+    os.write(waiting.stdin.fileno(), speech[:1000].tobytes())
+    received = read_within(waiting, 2 * 512)  # it has begun
+    waiting.send_signal(signal.SIGINT)
+    rest = read_within(waiting)  # the input is still open
+    assert waiting.wait(30) == 0
+    stream = Stream(model)
+    wanted = np.concatenate([stream.process(speech[:1000]), stream.flush()])
+    np.testing.assert_array_equal(np.frombuffer(received + rest, "<i2"), wanted)
+    assert waiting.stderr.read().startswith(b"5 frames: mean ")
+
+
+def test_who_reads_may_stop(waiting: subprocess.Popen[bytes], speech: np.ndarray) -> None:
+    assert waiting.stdin is not None and waiting.stdout is not None and waiting.stderr is not None
+    os.write(waiting.stdin.fileno(), speech[:1000].tobytes())
+    read_within(waiting, 2 * 512)
+    waiting.stdout.close()
+    os.write(waiting.stdin.fileno(), speech[:1000].tobytes())
+    assert waiting.wait(30) == 128 + signal.SIGPIPE
+    told = waiting.stderr.read().decode()
+    assert "Error" not in told and "Traceback" not in told and told.count("\n") == 2
+
+
+def test_statistics_go_to_stderr(model: Path, speech: np.ndarray) -> None:
+    done = run(model, speech.tobytes(), "--stats", "--exit", "3", "--budget_ms", "15")
+    told = done.stderr.decode()
+    assert len(done.stdout) == 2 * len(speech)
+    for word in (
+        "679 frames",
+        "mean",
+        "p99",
+        "real-time factor",
+        "3: ",
+        "switches",
+        "late",
+        "overruns",
+        "bad samples 0",
+    ):
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "missing.onnx"], b"missing.onnx: no such file; write one with `dynsnet export`"),
+        (["--exit", "2"], b"no exit 2; choose one of [0, 1, 3, 5]"),
+        (["--budget_ms", "0"], b"budget_ms is 0.0"),
+        (["--attenuation_limit_db", "-3"], b"attenuation_limit_db is -3.0"),
+    ],
+)
+def test_bad_options_are_one_line(model: Path, arguments: list[str], message: bytes) -> None:
+    done = run(model, b"\0\0", *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"Error: ") and message in done.stderr and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+def test_a_terminal_is_no_pipe(model: Path, name: str) -> None:
+    ours, theirs = pty.openpty()
+    ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL} | {name: theirs}
+    done = subprocess.run([*COMMAND, "--model", str(model)], **ends, stderr=subprocess.PIPE, timeout=60)  # type: ignore[call-overload]
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {name} is a terminal: ".encode()) and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [("onnxruntime", [], "with its dependencies"), ("soxr", ["--rate", "8000"], "or give audio of 16000 Hz")],
+)
+def test_what_is_not_installed_is_named(model: Path, module: str, arguments: list[str], message: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from speechbrain_dynsnet.cli import main; main()"
+    command = [sys.executable, "-c", code, "stream", "--model", str(model), *arguments]
+    done = subprocess.run(command, input="", capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{module} is not installed" in done.stderr and message in done.stderr and done.stderr.count("\n") == 1
