@@ -23,9 +23,7 @@ LARGEST_LOSS = 0.02  # of either metric, at any exit: what a file in int8 may co
 _REFERENCE, _EXPORTED = "reference", "exported"
 
 
-def quantisation_loss(
-    reference: Path, exported: Path, pairs: Sequence[Pair], clips: int | None = None, jobs: int = 1
-) -> list[Row]:
+def quantisation_loss(reference: Path, exported: Path, pairs: Sequence[Pair], jobs: int = 1) -> list[Row]:
     """Score both at every exit of the exported file, and compare them clip by clip.
 
     Arguments
@@ -36,8 +34,6 @@ def quantisation_loss(
         The `.onnx` file in question; with an open time axis it takes the least time.
     pairs : sequence of Pair
         A test set.
-    clips : int or None
-        Use so many of them, spread evenly; None is all.
     jobs : int
         Processes, of about 1 GB each. Any number gives the same rows.
 
@@ -49,18 +45,14 @@ def quantisation_loss(
     Raises
     ------
     InputError
-        When the exported file has an exit that the reference lacks, `clips` is less than 1, or a file cannot be read.
+        When the exported file has an exit that the reference lacks, or a file cannot be read.
     """
-    if clips is not None and clips < 1:
-        raise InputError(f"clips is {clips}: give at least 1")
     exits = find_exits(exported)
     if missing := sorted(set(exits) - set(find_exits(reference))):
         raise InputError(f"{reference}: has no exit {missing[0]}, and {exported.name} has; compare files of one model")
     systems = [Network(reference, _REFERENCE, exits), Network(exported, _EXPORTED, exits)]
     rows = [
-        row | {"system": f"{row['model']} {row['exit']}"}
-        for rows in evaluate(_spread(pairs, clips), systems, jobs)
-        for row in rows
+        row | {"system": f"{row['model']} {row['exit']}"} for rows in evaluate(pairs, systems, jobs) for row in rows
     ]
     return [_compare(rows, exit, metric) for exit in exits for metric in LOSS_METRICS]
 
@@ -88,12 +80,6 @@ def to_markdown(rows: Sequence[Row]) -> str:
 def is_met(row: Row) -> bool:
     """Whether the mean change of a row loses no more than `LARGEST_LOSS`; not without a score."""
     return bool(row["difference"]) and float(row["difference"]) >= -LARGEST_LOSS
-
-
-def _spread(pairs: Sequence[Pair], clips: int | None) -> Sequence[Pair]:
-    if clips is None or clips >= len(pairs):
-        return pairs
-    return [pairs[index * len(pairs) // clips] for index in range(clips)]
 
 
 def _compare(rows: Sequence[Row], exit: int, metric: str) -> Row:

@@ -15,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_state
 
 from speechbrain_dynsnet.audio.constants import BINS, HOP, POWER_FLOOR, SAMPLE_RATE, WINDOW
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.runtime.format import ANY, FEATURES, FORMAT_VERSION, FP32, INT8, WAVEFORM
+from speechbrain_dynsnet.runtime.format import ANY, FEATURES, FORMAT_VERSION, FP32, INT8, SEAL, WAVEFORM, is_whole
 
 # What onnxruntime raises for a file that it cannot load or run; its own have no common ancestor.
 _OWN_ERRORS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
@@ -53,7 +53,8 @@ class RuntimeModel:
     def __init__(self, path: str | Path | None = None, threads: int = 1) -> None:
         self.path = default_model() if path is None else Path(path)
         try:
-            self.session = _open(_read(self.path), threads)
+            content = _read(self.path)
+            self.session = _open(content, threads)
             metadata = self.session.get_modelmeta().custom_metadata_map
         except ONNX_ERRORS as error:
             raise not_ours(self.path, error) from error
@@ -65,7 +66,7 @@ class RuntimeModel:
             self.signal = facts["signal"]
             self.architecture: dict[str, Any] = json.loads(facts["architecture"])
             self.macs_per_frame = dict(zip(self.exits, json.loads(facts["macs_per_frame"]), strict=True))
-            weights = facts["weights_sha256"]
+            weights, sealed = facts["weights_sha256"], facts[SEAL]
         except (KeyError, TypeError, ValueError) as error:
             raise not_ours(self.path, error) from error
         self._state_shapes: dict[str, list[int | str]] = {
@@ -75,6 +76,8 @@ class RuntimeModel:
         self.new_state_names = [f"new_{name}" for name in self.state_names]
         self.fingerprint = f"{weights} {self.precision} {list(self.exits)}"
         self._check()
+        if not is_whole(content, sealed):
+            raise not_ours(self.path, "it has changed since it was written")
 
     @property
     def has_choice(self) -> bool:

@@ -87,21 +87,6 @@ def test_a_clip_that_one_of_them_has_no_score_of_is_in_no_mean(
     assert all(row["reference"] == row["exported"] for row in rows)
 
 
-def test_some_clips_are_spread_over_the_set(exported: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[bytes] = []
-
-    def score(clean: np.ndarray, estimate: np.ndarray) -> Scores:
-        heard.append(clean.tobytes())
-        return energy(clean, estimate)
-
-    use(monkeypatch, score)
-    six = [pair for pair in pairs for _ in range(2)]
-    quantisation_loss(exported, exported, six, clips=3)
-    assert list(dict.fromkeys(heard)) == [read_mono(pair.clean).tobytes() for pair in pairs]
-    with pytest.raises(InputError, match="at least 1"):
-        quantisation_loss(exported, exported, six, clips=0)
-
-
 def test_an_exit_that_the_reference_lacks_is_an_error_before_any_work(
     known_bundle: Path, exported: Path, pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

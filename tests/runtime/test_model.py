@@ -121,7 +121,8 @@ def test_the_json_beside_it_tells_whether_it_is_the_file(path: Path) -> None:
     with pytest.raises(InputError, match=r"model.json: is damaged; export model.onnx again"):
         RuntimeModel(path)
     record.write_text("[1]")  # somebody else's
-    RuntimeModel(path)
+    with pytest.raises(InputError, match="it has changed since it was written"):
+        RuntimeModel(path)
 
 
 def test_exits_are_checked(model: RuntimeModel, network: DynamicNsNet2, tmp_path: Path) -> None:

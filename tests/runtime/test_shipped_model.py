@@ -7,7 +7,7 @@ from speechbrain_dynsnet.model.bundle import load_bundle
 from speechbrain_dynsnet.runtime.export import weights_sha256
 from speechbrain_dynsnet.runtime.export.folder import CLIP
 from speechbrain_dynsnet.runtime.export.verify import verify
-from speechbrain_dynsnet.runtime.model import RuntimeModel, default_model
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 
 
 def test_it_has_the_shipped_weights_at_every_exit_in_int8() -> None:
@@ -15,4 +15,4 @@ def test_it_has_the_shipped_weights_at_every_exit_in_int8() -> None:
     assert model.fingerprint.startswith(weights_sha256(network))
     assert (model.exits, model.precision, model.frames) == (network.exits, "int8", 1)
     clip = read_audio(CLIP).samples[0]
-    assert all(one.is_within("int8") for one in verify(network, default_model(), model.exits, "features", clip))
+    assert all(one.is_within("int8") for one in verify(network, model, clip))

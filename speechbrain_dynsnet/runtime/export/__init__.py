@@ -21,10 +21,21 @@ from speechbrain_dynsnet.runtime.export.int8 import Int8
 from speechbrain_dynsnet.runtime.export.layers import Axes
 from speechbrain_dynsnet.runtime.export.transform import HISTORY, OVERLAP, SAMPLES, write_analysis, write_synthesis
 from speechbrain_dynsnet.runtime.export.walk import EXIT, Walk
-from speechbrain_dynsnet.runtime.format import ANY, FEATURES, FORMAT_VERSION, FP32, INT8, WAVEFORM
+from speechbrain_dynsnet.runtime.format import (
+    ANY,
+    FEATURES,
+    FORMAT_VERSION,
+    FP32,
+    INT8,
+    OPEN_SEAL,
+    SEAL,
+    WAVEFORM,
+    seal,
+)
 from speechbrain_dynsnet.writing import appearing
 
 _OPSET, _IR = 17, 8
+_MOST_FRAMES = 10_000  # 160 s a call; for more, leave the number open
 _PRECISIONS: dict[str, type[Float32] | type[Int8]] = {FP32: Float32, INT8: Int8}
 
 
@@ -73,7 +84,7 @@ def export_onnx(
     model = build_model(network, exits, precision=precision, frames=frames, signal=signal)
     path = Path(path)
     with appearing(path) as unfinished:
-        unfinished.write_bytes(model.SerializeToString())
+        unfinished.write_bytes(seal(model.SerializeToString()))
     return path
 
 
@@ -116,6 +127,7 @@ def build_model(
         "signal": signal,
         "macs_per_frame": [network.macs_per_frame(exit) for exit in wanted],
         "weights_sha256": weights_sha256(network),
+        SEAL: OPEN_SEAL,
     }
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     helper.set_model_props(model, texts)
@@ -135,8 +147,8 @@ def weights_sha256(network: DynamicNsNet2) -> str:
 def _axes(frames: int | str) -> Axes:
     if frames == ANY:
         return Axes("time", "channels")
-    if type(frames) is not int or frames < 1:
-        raise InputError(f"frames is {frames!r}: give a whole number of at least 1, or {ANY!r}")
+    if type(frames) is not int or not 1 <= frames <= _MOST_FRAMES:
+        raise InputError(f"frames is {frames!r}: give a whole number from 1 to {_MOST_FRAMES}, or {ANY!r}")
     return Axes(None if frames == 1 else frames, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from speechbrain_dynsnet.runtime.export.description import write_description
 from speechbrain_dynsnet.runtime.export.golden import FRAMES, golden_vectors, write_header, write_npz
 from speechbrain_dynsnet.runtime.export.verify import Difference, first_frames, verify
 from speechbrain_dynsnet.runtime.export.weights import LayerWeights, layer_weights
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 from speechbrain_dynsnet.writing import check_writable
 
 _SUFFIXES = (".onnx", ".json", ".npz", ".h")
@@ -84,26 +86,46 @@ def export_all(
     """
     if path.suffix.lower() != ".onnx":
         raise InputError(f"{path}: give a file name that ends in .onnx")
-    check_writable(path, "ONNX file")
+    files = [path, *(path.with_suffix(suffix) for suffix in _SUFFIXES[1:])]
+    _check_files(files)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         made = [Path(folder) / f"model{suffix}" for suffix in _SUFFIXES]
         onnx_path, description, npz, header = made
         export_onnx(network, onnx_path, exits, precision=precision, frames=frames, signal=signal)
-        wanted = network.exits if exits is None else tuple(exits)
-        differences = verify(network.eval(), onnx_path, wanted, signal, samples)
+        model = RuntimeModel(onnx_path)
+        differences = verify(network.eval(), model, samples)
         if wrong := [one for one in differences if not one.is_within(precision)]:
             raise VerificationError(
                 f"{path}: not written, because onnxruntime and torch differ by up to {wrong[0].largest:.2g} at "
                 f"exit {wrong[0].exit}; update onnxruntime, or report it"
             )
-        costs = frame_costs(network, wanted, precision, signal)
-        write_description(onnx_path, description, costs, differences)
-        golden = golden_vectors(onnx_path, wanted, first_frames(samples, FRAMES, signal))
+        costs = frame_costs(network, model.exits, precision, signal)
+        write_description(model, description, costs, differences)
+        golden = golden_vectors(model, first_frames(samples, FRAMES, signal))
         write_npz(golden, npz)
         about = f"{path.name}: {network.architecture.family}, {precision}, written by speechbrain_dynsnet"
         write_header(golden, header, network.architecture, costs, about)
         weights = layer_weights(onnx.load(onnx_path))
-        files = [path.with_suffix(suffix) for suffix in _SUFFIXES]
         for file, target in zip(made, files, strict=True):
             os.replace(file, target)
     return Export(files, differences, costs, weights)
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    """InputError when one cannot be written, or would replace what no export wrote: a network's weights or settings."""
+    onnx_path, description, *others = files
+    for file in files:
+        check_writable(file, f"{file.suffix} file")
+    present = [file for file in (description, *others) if file.exists()]
+    if present and not _is_description(description):
+        raise InputError(
+            f"{present[0]}: is not from an export and would be replaced; give {onnx_path.name} another name"
+        )
+
+
+def _is_description(path: Path) -> bool:
+    try:
+        description = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(description, dict) and {"sha256", "weights_sha256", "precision"} <= set(description)

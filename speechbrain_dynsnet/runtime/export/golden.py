@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE, WINDOW
 from speechbrain_dynsnet.model.architecture import Architecture
 from speechbrain_dynsnet.runtime.export.costs import FrameCost
-from speechbrain_dynsnet.runtime.export.running import Array, open_session, run_frames
+from speechbrain_dynsnet.runtime.export.running import Array, first_inputs, run_frames
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 from speechbrain_dynsnet.writing import appearing, write_text
 
 FRAMES = 4
@@ -29,22 +31,26 @@ class Golden:
     outputs : dict of int to array
         By exit: (frames, 257) masks, or (frames, 256) samples.
     states : dict of int to dict
-        By exit: the states after the last frame, by name.
+        By exit: the states after the last frame, by name; none where a call has more frames than these.
+    state_sizes : dict of str to int
+        Numbers in each state, by name.
     """
 
     inputs: Array
     outputs: Mapping[int, Array]
     states: Mapping[int, Mapping[str, Array]]
+    state_sizes: Mapping[str, int]
 
 
-def golden_vectors(path: Path, exits: Sequence[int], inputs: Array) -> Golden:
+def golden_vectors(model: RuntimeModel, inputs: Array) -> Golden:
     """Run a file on some frames at each of its exits."""
-    session = open_session(path)
-    results = {exit: run_frames(session, inputs, exit) for exit in exits}
+    results = {exit: run_frames(model.session, inputs, exit) for exit in model.exits}
+    given = {info.name for info in model.session.get_outputs()}
     return Golden(
         inputs,
         {exit: outputs for exit, (outputs, _) in results.items()},
         {exit: states for exit, (_, states) in results.items()},
+        {name: value.size for name, value in first_inputs(model.session).items() if f"new_{name}" in given},
     )
 
 
@@ -76,7 +82,6 @@ def write_header(
     about : str
         One line on the file that this belongs to.
     """
-    states = {name: state.size for states in golden.states.values() for name, state in states.items()}
     sizes = {
         "SAMPLE_RATE_HZ": SAMPLE_RATE,
         "WINDOW_SAMPLES": WINDOW,
@@ -86,15 +91,17 @@ def write_header(
         "EXITS": len(costs),
         "INPUT_SIZE": golden.inputs.shape[1],
         "OUTPUT_SIZE": next(iter(golden.outputs.values())).shape[1],
-        "STATES": len(states),
-        **{f"{name.upper()}_SIZE": size for name, size in states.items()},
+        "STATES": len(golden.state_sizes),
+        **{f"{name.upper()}_SIZE": size for name, size in golden.state_sizes.items()},
         "GOLDEN_FRAMES": len(golden.inputs),
     }
     if architecture.is_chain:
         sizes |= {"HIDDEN_SIZE": architecture.hidden_size, "DENSE_SIZE": architecture.dense_size}
     else:
         sizes["FEATURE_SIZE"] = architecture.feature_size
-    lines = [f"/* {about} */", "#ifndef DYNSNET_MODEL_H", "#define DYNSNET_MODEL_H", ""]
+    guard = f"DYNSNET_{re.sub(r'[^A-Z0-9]', '_', path.stem.upper())}_H"
+    lines = [f"/* {about} */", f"#ifndef {guard}", f"#define {guard}"]
+    lines += ["#ifdef DYNSNET_BINS", '#error "the header of another model is included already"', "#endif", ""]
     lines += [f"#define DYNSNET_{name} {size}" for name, size in sizes.items()]
     lines += ["", _integers("exits", [cost.exit for cost in costs])]
     for field in ("macs", "weight_bytes", "state_bytes", "activation_bytes"):
@@ -110,7 +117,11 @@ def _integers(name: str, values: Sequence[int]) -> str:
 
 
 def _floats(name: str, rows: Array) -> str:
-    numbers = [f"{value:.9e}f" for value in rows.ravel()]  # nine digits give a float32 back exactly
+    body = ",\n".join(f"  {{{_row(row)}}}" for row in rows)
+    return f"static const float dynsnet_{name}[{rows.shape[0]}][{rows.shape[1]}] = {{\n{body}\n}};"
+
+
+def _row(values: Array) -> str:
+    numbers = [f"{value:.8e}f" for value in values]  # nine digits give a float32 back exactly
     lines = [", ".join(numbers[start : start + _PER_LINE]) for start in range(0, len(numbers), _PER_LINE)]
-    body = ",\n    ".join(lines)
-    return f"static const float dynsnet_{name}[{rows.shape[0]}][{rows.shape[1]}] = {{\n    {body}\n}};"
+    return ",\n   ".join(lines)

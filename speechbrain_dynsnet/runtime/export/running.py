@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import InferenceSession
 
 Array = NDArray[np.float32]
 _SIGNALS = ("features", "samples")  # inputs that are not carried from call to call
-
-
-def open_session(path: Path) -> InferenceSession:
-    """The file in onnxruntime, on one thread."""
-    options = SessionOptions()
-    options.intra_op_num_threads = 1
-    return InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
 def first_inputs(session: InferenceSession, exit: int = 0) -> dict[str, NDArray[np.generic]]:
@@ -45,7 +36,7 @@ def run_frames(session: InferenceSession, frames: Array, exit: int) -> tuple[Arr
     outputs : array
         (frames, size): masks, or hops of samples.
     states : dict of str to array
-        By name.
+        By name; none when the last call was filled up, for then they are not those after the last frame.
     """
     inputs = first_inputs(session, exit)
     names = [info.name for info in session.get_outputs()]
@@ -59,5 +50,6 @@ def run_frames(session: InferenceSession, frames: Array, exit: int) -> tuple[Arr
         results = dict(zip(names, session.run(names, inputs), strict=True))
         outputs.append(results[names[0]].reshape(per_call, -1))
         inputs |= {name: results[f"new_{name}"] for name in inputs if f"new_{name}" in results}
-    states = {name: value for name, value in inputs.items() if f"new_{name}" in names}
+    is_filled = len(filled) > len(frames)
+    states = {} if is_filled else {name: value for name, value in inputs.items() if f"new_{name}" in names}
     return np.concatenate(outputs)[: len(frames)], states  # type: ignore[return-value]

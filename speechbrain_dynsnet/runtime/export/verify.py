@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +12,9 @@ from speechbrain_dynsnet.audio.constants import HOP
 from speechbrain_dynsnet.audio.stft import log_power, stft
 from speechbrain_dynsnet.model.enhance import enhance
 from speechbrain_dynsnet.model.network import DynamicNsNet2
-from speechbrain_dynsnet.runtime.export.running import Array, open_session, run_frames
+from speechbrain_dynsnet.runtime.export.running import Array, run_frames
 from speechbrain_dynsnet.runtime.format import FP32, WAVEFORM
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 
 FP32_BOUND = 1e-4  # of any gain, or of any sample of a signal within +-1
 INT8_MEAN_BOUND = 0.02  # of the gains on average: quantisation moves them, a wrong graph moves them much more
@@ -37,36 +36,29 @@ class Difference:
 
 
 @torch.no_grad()
-def verify(
-    network: DynamicNsNet2, path: Path, exits: Sequence[int], signal: str, samples: NDArray[np.float32]
-) -> list[Difference]:
+def verify(network: DynamicNsNet2, model: RuntimeModel, samples: NDArray[np.float32]) -> list[Difference]:
     """Compare a file with the network that it was written from.
 
     Arguments
     ---------
     network : DynamicNsNet2
         In evaluation mode, on the CPU.
-    path : Path
-        What `export_onnx` wrote.
-    exits : sequence of int
-        Those in the file.
-    signal : str
-        `features` or `waveform`.
+    model : RuntimeModel
+        What `export_onnx` wrote, loaded.
     samples : array
         (samples,), 16 kHz.
     """
-    session = open_session(path)
     differences = []
-    for exit in exits:
-        if signal == WAVEFORM:
+    for exit in model.exits:
+        if model.signal == WAVEFORM:
             hops = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
             (wanted,) = enhance(network, torch.from_numpy(hops.reshape(1, -1)), (exit,))
             # What comes out for a hop is the hop before: the first is what was before the signal.
-            given, reference = run_frames(session, hops, exit)[0][1:], wanted.numpy().reshape(-1, HOP)[:-1]
+            given, reference = run_frames(model.session, hops, exit)[0][1:], wanted.numpy().reshape(-1, HOP)[:-1]
         else:
             features = log_power(stft(samples[None]))
             mask, _ = network(torch.from_numpy(features), exit=exit)
-            given, reference = run_frames(session, features[0], exit)[0], mask.numpy()[0]
+            given, reference = run_frames(model.session, features[0], exit)[0], mask.numpy()[0]
         difference = np.abs(given - reference[: len(given)])
         differences.append(Difference(exit, float(difference.max()), float(difference.mean())))
     return differences

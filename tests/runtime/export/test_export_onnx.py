@@ -17,8 +17,9 @@ from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.enhance import enhance
 from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
 from speechbrain_dynsnet.runtime.export import build_model, export_onnx, weights_sha256
-from speechbrain_dynsnet.runtime.export.running import first_inputs, open_session, run_frames
+from speechbrain_dynsnet.runtime.export.running import first_inputs, run_frames
 from speechbrain_dynsnet.runtime.export.weights import graphs, layer_weights
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 
 FAMILIES = {
     "baseline": (5,),
@@ -190,7 +191,7 @@ def test_with_the_transform_inside_samples_equal_the_whole_file(precision: str) 
 def test_the_metadata_say_what_the_file_is(tmp_path: Path) -> None:
     network = network_of("concat", (0, 1, 3, 5))
     path = export_onnx(network, tmp_path / "model.onnx", (3, 1), precision="int8")
-    metadata = open_session(path).get_modelmeta().custom_metadata_map
+    metadata = RuntimeModel(path).session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["exits"]) == [1, 3]
     assert json.loads(metadata["macs_per_frame"]) == [network.macs_per_frame(1), network.macs_per_frame(3)]
     assert json.loads(metadata["architecture"]) == network.architecture.to_dict()
@@ -214,6 +215,7 @@ def test_a_fingerprint_is_of_the_weights() -> None:
         ({"exits": ()}, "no exit to export"),
         ({"precision": "int4"}, "no precision 'int4'"),
         ({"frames": 0}, "frames is 0"),
+        ({"frames": 10**20}, "whole number from 1 to 10000"),
         ({"frames": "many"}, "frames is 'many'"),
         ({"signal": "sound"}, "signal is 'sound'"),
         ({"signal": "waveform", "frames": 8}, "one frame a call"),

@@ -20,6 +20,7 @@ from speechbrain_dynsnet.runtime.export import export_onnx, folder
 from speechbrain_dynsnet.runtime.export.costs import frame_costs
 from speechbrain_dynsnet.runtime.export.folder import CLIP, Export, VerificationError, export_all
 from speechbrain_dynsnet.runtime.export.verify import verify
+from speechbrain_dynsnet.runtime.model import RuntimeModel
 
 EXITS = (0, 1, 3, 5)
 CHOICES = {"precision": "fp32", "frames": 1, "signal": "features"}
@@ -90,7 +91,11 @@ def test_a_c_program_reads_the_same_numbers(export: Export, tmp_path: Path) -> N
         "dynsnet_macs_of_exit[1], dynsnet_golden_inputs[1][7], dynsnet_golden_outputs_exit_3[2][5]); return 0; }\n"
     )
     (tmp_path / "main.c").write_text(program)
-    subprocess.run(["cc", "-Wall", "-Wno-unused", "-o", "main", "main.c"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused-variable", "-o", "main", "main.c"],
+        cwd=tmp_path,
+        check=True,
+    )
     words = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout.split()
     assert words[:3] == ["257", "257", "5"]
     assert int(words[3]) == export.costs[1].macs
@@ -113,8 +118,12 @@ def test_another_network_is_told_from_this_one(network: DynamicNsNet2, clip: np.
     other = make_network("concat", EXITS).eval()
     for precision in ("fp32", "int8"):
         path = export_onnx(other, tmp_path / f"{precision}.onnx", precision=precision)
-        assert not any(one.is_within(precision) for one in verify(network, path, (0, 1, 3), "features", clip))
-        assert all(one.is_within(precision) for one in verify(other, path, EXITS, "features", clip))
+        model = RuntimeModel(path)
+        shallow = [
+            one for one in verify(network, model, clip) if one.exit < 5
+        ]  # a fresh network's deepest gains are all alike
+        assert not any(one.is_within(precision) for one in shallow)
+        assert all(one.is_within(precision) for one in verify(other, model, clip))
 
 
 def test_what_is_not_the_network_is_not_written(
@@ -127,6 +136,51 @@ def test_what_is_not_the_network_is_not_written(
     with pytest.raises(VerificationError, match=r"model\.onnx: not written, .* differ by up to .* at exit 0"):
         export_all(network, tmp_path / "model.onnx", None, clip, **CHOICES)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize("victim", ["weights.npz", "weights.json", "weights.h"])
+def test_what_no_export_wrote_is_not_replaced(
+    victim: str, network: DynamicNsNet2, clip: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / victim).write_text("{}")
+    with pytest.raises(InputError, match=f"{victim}: is not from an export and would be replaced"):
+        export_all(network, tmp_path / "weights.onnx", None, clip, **CHOICES)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(victim, "{}")]
+
+
+def test_an_export_replaces_an_export(network: DynamicNsNet2, clip: np.ndarray, tmp_path: Path) -> None:
+    sizes = []
+    for exit in (1, 0):
+        export_all(network, tmp_path / "model.onnx", [exit], clip, **CHOICES)
+        sizes.append((tmp_path / "model.onnx").stat().st_size)
+    assert sizes[1] < sizes[0] / 5 and RuntimeModel(tmp_path / "model.onnx").exits == (0,)
+
+
+@pytest.mark.parametrize(("frames", "latency"), [(1, 512), (3, 1024), ("any", None)])
+def test_states_and_latency_of_many_frames_a_call(
+    frames: int | str, latency: int | None, network: DynamicNsNet2, clip: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    files = export_all(network, path, [1], clip, precision="fp32", frames=frames, signal="features").files
+    assert json.loads(files[1].read_text())["latency_samples"] == latency
+    golden = np.load(files[2])
+    assert ("state_0_exit_1" in golden) == (frames != 3)  # four golden frames do not fill calls of three
+    with torch.no_grad():
+        mask, _ = network(torch.from_numpy(golden["inputs"][None]), exit=1)
+    np.testing.assert_allclose(golden["outputs_exit_1"], mask[0], atol=1e-5)
+    assert "#define DYNSNET_STATE_0_SIZE 257" in files[3].read_text()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_changed_weight_is_found_without_the_description(
+    precision: str, network: DynamicNsNet2, tmp_path: Path
+) -> None:
+    path = export_onnx(network, tmp_path / "model.onnx", precision=precision)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="it has changed since it was written"):
+        RuntimeModel(path)
 
 
 @pytest.mark.parametrize(("name", "message"), [("model.pt", "ends in .onnx"), ("missing/model.onnx", "does not exist")])
