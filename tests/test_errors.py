@@ -15,6 +15,9 @@ from speechbrain_dynsnet.errors import InputError, one_line_errors
         (InputError("wrong\n  here"), "Error: wrong here\n"),
         (FileNotFoundError(2, "No such file or directory", "a.wav"), "Error: a.wav: No such file or directory; "),
         (OSError("disk gone"), "Error: disk gone\n"),
+        (InputError("two  spaces.wav: is empty"), "Error: two  spaces.wav: is empty\n"),
+        (InputError("escape\x1b[31m\udcff.wav: is empty"), "Error: escape\\x1b[31m\\xff.wav: is empty\n"),
+        (FileNotFoundError(2, "No such file", "new\nline.wav"), "Error: new\\nline.wav: No such file; "),
     ],
 )
 def test_bad_input_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:

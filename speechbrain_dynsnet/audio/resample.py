@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -41,34 +39,6 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int, length: int
     if from_hz != to_hz:
         padded = soxr.resample(padded.T, from_hz, to_hz, quality="HQ").T
     return np.ascontiguousarray(padded[:, :length])
-
-
-def process_at(
-    rate: int,
-    process: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    samples: NDArray[np.float32],
-    own_rate: int,
-) -> NDArray[np.float32]:
-    """Run a process at its own sample rate on a signal of another, and come back.
-
-    Arguments
-    ---------
-    rate : int
-        Hz, what `process` works at.
-    process : callable
-        (channels, time) float32 to the same shape.
-    samples : array
-        (channels, time), float32.
-    own_rate : int
-        Hz, of `samples`.
-
-    Returns
-    -------
-    array
-        Of the shape and rate of `samples`. Above half of `rate` nothing remains.
-    """
-    processed = process(resample(samples, own_rate, rate))
-    return resample(processed, rate, own_rate, samples.shape[-1])
 
 
 def resampled_length(length: int, from_hz: int, to_hz: int) -> int:

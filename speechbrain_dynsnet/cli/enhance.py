@@ -1,144 +1,142 @@
-"""`dynsnet enhance`: denoise files."""
+"""`dynsnet enhance`: denoise a file, or all files of folders."""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from speechbrain_dynsnet.errors import InputError, one_line
+from speechbrain_dynsnet.errors import InputError
 
 if TYPE_CHECKING:
-    from speechbrain_dynsnet.inference import EnhanceDynamic
-    from speechbrain_dynsnet.runtime.enhancer import Enhancer
+    from speechbrain_dynsnet.audio.enhancement import MaskModel, Settings
+    from speechbrain_dynsnet.audio.worklist import Task
+    from speechbrain_dynsnet.cli.enhance_report import Result
 
 
 @click.command("enhance")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", metavar="OUT", required=True,
+    "-o", "--output", metavar="OUT",
     help="The file to write. A folder, made when missing, for several inputs or when it ends in /.",
 )  # fmt: skip
-@click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
+@click.option("--in_place", is_flag=True, help="Instead of -o: replace each input by its result, in one step.")
+@click.option("--recursive", is_flag=True, help="The folders in the folders IN, too; OUT has the same tree.")
 @click.option(
-    "--model",
-    metavar="SOURCE",
-    help="A model's folder, Hub id user/repo, or exported .onnx file. [default: the one in this package]",
-)
-@click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:0.")
-def command(inputs: tuple[str, ...], output: str, exit: int | None, model: str | None, device: str) -> None:
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+    help="Processes, each with one thread and a model of its own.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Leave out what is done already: same file, same model, same settings.")
+@click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
+@click.option("--attenuation_limit_db", type=float, metavar="X", help="Turn nothing down by more than this.")
+@click.option(
+    "--mix", type=float, default=1.0, show_default=True, metavar="S",
+    help="Share of the enhanced signal, 0 to 1; the rest is the input.",
+)  # fmt: skip
+@click.option(
+    "--high_band", type=click.Choice(["follow", "drop", "keep"]), default="follow", show_default=True,
+    help="Above 8 kHz, which the model does not see: as the bands below, nothing, or as it is.",
+)  # fmt: skip
+@click.option(
+    "--channels", type=click.Choice(["each", "linked", "mono"]),
+    help="Each by itself, one mask for all, or their average in all. [default: linked for stereo, else each]",
+)  # fmt: skip
+@click.option(
+    "--model", metavar="M",
+    help="A model's folder or Hub id user/repo, run in torch; or an exported .onnx file, run in onnxruntime. "
+    "[default: the one in this package, in onnxruntime and int8; on another device in torch]",
+)  # fmt: skip
+@click.option("--device", metavar="D", default="cpu", show_default=True, help="For torch, such as cuda:0.")
+@click.option(
+    "--table", type=Path, metavar="FILE",
+    help="A CSV file, a row a file: length, channels, rate, time taken, failure. [default: OUT/enhanced.csv]",
+)  # fmt: skip
+@click.option(
+    "--report", type=Path, metavar="FILE",
+    help="One HTML page to see and hear the results: spectrograms and players before and after, masks, levels.",
+)  # fmt: skip
+@click.option("--dnsmos", is_flag=True, help="In the report, DNSMOS P.808 and P.835 before and after too.")
+def command(
+    inputs: tuple[str, ...],
+    output: str | None,
+    in_place: bool,
+    recursive: bool,
+    jobs: int,
+    resume: bool,
+    exit: int | None,
+    attenuation_limit_db: float | None,
+    mix: float,
+    high_band: str,
+    channels: str | None,
+    model: str | None,
+    device: str,
+    table: Path | None,
+    report: Path | None,
+    dnsmos: bool,
+) -> None:
     """Denoise audio files, or the audio files in folders.
 
-    Each result has its input's sample rate, channels and length, in the format that its name
-    asks for. Inputs are never written over.
+    Each result has its input's sample rate, channels, length and level, in the format that its name asks for. Inputs
+    are written over with --in_place only. A file that cannot be enhanced does not stop the others: it is named at the
+    end, and the exit code is 1.
+
+    Where RANK and WORLD_SIZE are set, as torchrun does, each process takes its part of the files, and the last one to
+    finish counts all.
     """
-    pairs = _plan(inputs, output)
-    enhancer = _load(model, device)
-    enhancer.check_exit(exit)
-    if len(pairs) == 1:
-        _enhance_one(enhancer, *pairs[0], exit)
-    else:
-        _enhance_all(enhancer, pairs, exit)
+    from speechbrain_dynsnet.audio.enhancement import Settings
+    from speechbrain_dynsnet.audio.worklist import plan
+    from speechbrain_dynsnet.cli.enhance_model import choose_model
+    from speechbrain_dynsnet.cli.enhance_report import PageRequest
+    from speechbrain_dynsnet.cli.enhance_run import Run, rank_and_ranks
+    from speechbrain_dynsnet.writing import check_writable
+
+    if in_place == (output is not None):
+        raise InputError("give either -o OUT or --in_place")
+    if in_place and report is not None:
+        raise InputError("--report shows files before and after: give -o OUT in place of --in_place")
+    if dnsmos and report is None:
+        raise InputError("--dnsmos is for the report: give --report OUT.html too")
+    settings = Settings(exit, attenuation_limit_db, mix, high_band, channels)
+    rank, ranks = rank_and_ranks(os.environ)
+    tasks = plan(inputs, output, recursive)
+    if table is not None:
+        check_writable(table, "CSV file")
+    page = None if report is None else PageRequest(report, dnsmos, jobs)
+    choice = choose_model(model, device)
+    loaded = choice.load()
+    loaded.check_exit(exit)
+    write_page = None
+    if page is not None:
+        write_page = partial(page.write, settings=settings, model=loaded, model_path=choice.path)
+    if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not resume and table is None and ranks == 1:
+        result = _enhance_alone(loaded, tasks[0], settings)
+        if write_page is not None:
+            write_page([result])
+        return
+    run = Run(tasks, _folder(inputs, output), settings, choice, loaded, rank, ranks)
+    sys.exit(run.enhance(jobs, resume, table, write_page))
 
 
-def _load(model: str | None, device: str) -> EnhanceDynamic | Enhancer:
-    """The engine that fits: onnxruntime for an exported file, torch for the rest."""
-    if model is not None and model.endswith(".onnx"):
-        from speechbrain_dynsnet.runtime.enhancer import Enhancer
+def _enhance_alone(model: MaskModel, task: Task, settings: Settings) -> Result:
+    from speechbrain_dynsnet.cli.enhance_files import enhance_alone
+    from speechbrain_dynsnet.cli.enhance_progress import FileProgress
 
-        return Enhancer(model)
-    try:
-        from speechbrain_dynsnet.inference import EnhanceDynamic
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is not installed: install the package with its dependencies, or give --model an .onnx file"
-        ) from error
-    return EnhanceDynamic.from_hparams(model, run_opts={"device": device})
+    begun = time.perf_counter()
+    with FileProgress(task.source) as progress:
+        facts = enhance_alone(model, task, settings, progress)
+    return task.source, task.target, facts, time.perf_counter() - begun
 
 
-def _enhance_all(enhancer: EnhanceDynamic | Enhancer, pairs: list[tuple[Path, Path]], exit: int | None) -> None:
-    from tqdm import tqdm
+def _folder(inputs: tuple[str, ...], output: str | None) -> Path:
+    """Where a run keeps its record: with the results."""
+    from speechbrain_dynsnet.audio.worklist import to_folder
 
-    failures = 0
-    for source, target in tqdm(pairs, unit="file"):
-        try:
-            _enhance_one(enhancer, source, target, exit)
-        except InputError as error:
-            failures += 1
-            with tqdm.external_write_mode():
-                click.echo(f"Error: {one_line(error)}", err=True)
-    if failures:
-        raise InputError(f"{failures} of {len(pairs)} files were not enhanced, for the reasons above")
-
-
-def _enhance_one(enhancer: EnhanceDynamic | Enhancer, source: Path, target: Path, exit: int | None) -> None:
-    from speechbrain_dynsnet.audio.files import read_audio, write_audio
-
-    enhanced = enhancer.enhance_audio(read_audio(source), exit)
-    try:
-        # Not before there is something to put in it.
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{target.parent}: cannot be made ({error.strerror}); choose another output") from error
-    write_audio(target, enhanced)
-
-
-def _plan(inputs: tuple[str, ...], output: str) -> list[tuple[Path, Path]]:
-    """(input, output) of every file; InputError when one would replace an input or a result."""
-    from speechbrain_dynsnet.audio.files import check_output
-    from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS
-
-    sources = _expand(inputs)
-    target = Path(output)
-    to_folder = len(inputs) > 1 or Path(inputs[0]).is_dir() or target.is_dir() or _ends_as_folder(output)
-    if not to_folder:
-        check_output(target, source=sources[0])
-        return [(sources[0], target)]
-    if target.suffix.lower() in AUDIO_EXTENSIONS and not target.is_dir() and not _ends_as_folder(output):
-        raise InputError(f"{output}: is the name of a file, and there are several inputs; end it in / for a folder")
-    ground = next(path for path in (target, *target.parents) if path.exists())
-    if not (ground.is_dir() and os.access(ground, os.W_OK | os.X_OK)):
-        raise InputError(f"{output}: {ground} is no writable folder; choose another output")
-    originals = {os.path.realpath(source) for source in sources}
-    by_result: dict[Path, Path] = {}
-    for source in sources:
-        result = target / _result_name(source)
-        if result in by_result:
-            raise InputError(f"{by_result[result]} and {source} would both become {result}; enhance them apart")
-        if os.path.realpath(result) in originals:
-            raise InputError(f"{result}: is an input; give another folder, so that it stays")
-        by_result[result] = source
-    return [(source, result) for result, source in by_result.items()]
-
-
-def _expand(inputs: tuple[str, ...]) -> list[Path]:
-    """The files meant: folders stand for the audio files directly in them; each file once."""
-    from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS
-
-    files: dict[Path, Path] = {}
-    for path in map(Path, inputs):
-        found = [path]
-        if path.is_dir():
-            found = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in AUDIO_EXTENSIONS and file.is_file() and not file.name.startswith(".")
-            )
-            if not found:
-                raise InputError(f"{path}: no audio files in this folder ({' '.join(AUDIO_EXTENSIONS)})")
-        for file in found:
-            files.setdefault(Path(os.path.realpath(file)), file)
-    return list(files.values())
-
-
-def _result_name(source: Path) -> str:
-    """The input's name; .wav in place of an extension that is read but not written."""
-    from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS
-
-    return source.name if source.suffix.lower() in AUDIO_EXTENSIONS else source.with_suffix(".wav").name
-
-
-def _ends_as_folder(output: str) -> bool:
-    return output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+    if output is not None:
+        return Path(output) if to_folder(inputs, output) else Path(output).parent
+    places = [path if path.is_dir() else path.parent for path in map(Path, inputs)]
+    return Path(os.path.commonpath([os.path.realpath(place) for place in places]))

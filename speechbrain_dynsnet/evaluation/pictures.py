@@ -15,7 +15,7 @@ from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.writing import appearing, check_writable
 
 _FORMATS = (".png", ".pdf", ".svg", ".jpg")
-_RANGE_DB = 80.0  # below the loudest bin
+RANGE_DB = 80.0  # below the loudest bin
 
 
 def draw_exits(
@@ -68,7 +68,7 @@ def draw_panel(
         aspect="auto",
         extent=(0.0, seconds, 0.0, SAMPLE_RATE / 2000),
         cmap="viridis" if is_mask else "magma",
-        vmin=0.0 if is_mask else -_RANGE_DB,
+        vmin=0.0 if is_mask else -RANGE_DB,
         vmax=1.0 if is_mask else 0.0,
         interpolation="nearest" if seconds < 5 else "antialiased",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from ruamel.yaml.error import YAMLError
 from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
-from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.enhancement import MaskStream, Settings, enhance_audio, enhance_file
 from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, check_output, read_audio, write_audio
-from speechbrain_dynsnet.audio.resample import process_at
 from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.inference.sources import copy_bundle, resolve_source
 from speechbrain_dynsnet.model.bundle import HYPERPARAMS
@@ -166,11 +165,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         """Same as `enhance_batch`."""
         return self.enhance_batch(noisy, lengths, exit)
 
-    @torch.no_grad()
-    def enhance_audio(self, audio: Audio, exit: int | None = None) -> Audio:
-        """Denoise a recording of any rate and any number of channels, each channel by itself.
-
-        Rates other than 16 kHz are resampled to it and back, so nothing above 8 kHz remains.
+    def enhance_audio(self, audio: Audio, exit: int | None = None, **choices: Any) -> Audio:
+        """Denoise a recording of any rate and any number of channels.
 
         Arguments
         ---------
@@ -178,6 +174,9 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
             What `speechbrain_dynsnet.audio.files.read_audio` returns.
         exit : int or None
             Where to leave the network; None is the deepest.
+        **choices
+            The other fields of `speechbrain_dynsnet.audio.enhancement.Settings`: `attenuation_limit_db`, `mix`,
+            `high_band` and `channels`.
 
         Returns
         -------
@@ -187,21 +186,43 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         Raises
         ------
         InputError
-            See `enhance_batch`.
+            For an exit that the model lacks, or a choice that there is not.
         """
+        return enhance_audio(self, audio, Settings(exit=exit, **choices))
 
-        def denoise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-            enhanced = self.enhance_batch(torch.from_numpy(samples), exit=exit)
-            return np.asarray(enhanced.cpu())
-
-        return replace(audio, samples=process_at(SAMPLE_RATE, denoise, audio.samples, audio.rate))
+    @overload
+    def enhance_file(
+        self,
+        path: str | Path,
+        exit: int | None = None,
+        output_filename: str | Path | None = None,
+        *,
+        return_samples: Literal[True] = True,
+        in_place: bool = False,
+        **choices: Any,
+    ) -> Tensor: ...
+    @overload
+    def enhance_file(
+        self,
+        path: str | Path,
+        exit: int | None = None,
+        output_filename: str | Path | None = None,
+        *,
+        return_samples: Literal[False],
+        in_place: bool = False,
+        **choices: Any,
+    ) -> None: ...
 
     def enhance_file(
         self,
         path: str | Path,
         exit: int | None = None,
         output_filename: str | Path | None = None,
-    ) -> Tensor:
+        *,
+        return_samples: bool = True,
+        in_place: bool = False,
+        **choices: Any,
+    ) -> Tensor | None:
         """Denoise a file; the result has its rate, channels and length.
 
         Arguments
@@ -212,10 +233,16 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
             Where to leave the network; None is the deepest.
         output_filename : str, Path or None
             A file to write as well; its extension chooses the format.
+        return_samples : bool
+            False needs `output_filename`, and little memory for a file of any length.
+        in_place : bool
+            Allow the output to be the input, which is then replaced in one step.
+        **choices
+            See `enhance_audio`.
 
         Returns
         -------
-        Tensor
+        Tensor or None
             (time,) for mono, else (channels, time), on the CPU, at the file's own rate.
 
         Raises
@@ -233,17 +260,49 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     noisy, clean = pathlib.Path(folder, "noisy.wav"), pathlib.Path(folder, "clean.flac")
         ...     write_audio(noisy, Audio(np.full((2, 4410), 0.1, dtype=np.float32), rate=44100))
-        ...     enhancer.enhance_file(noisy, exit=1, output_filename=clean).shape
+        ...     enhancer.enhance_file(noisy, exit=1, output_filename=clean, attenuation_limit_db=12).shape
         torch.Size([2, 4410])
         """
+        settings = Settings(exit=exit, **choices)
         self.check_exit(exit)
+        if not return_samples:
+            if output_filename is None:
+                raise InputError("return_samples=False needs an output_filename: nothing would remain")
+            enhance_file(self, path, output_filename, settings, in_place)
+            return None
         if output_filename is not None:
-            check_output(output_filename, source=path)
-        enhanced = self.enhance_audio(read_audio(path), exit)
+            check_output(output_filename, source=None if in_place else path)
+        enhanced = enhance_audio(self, read_audio(path), settings)
         if output_filename is not None:
-            write_audio(output_filename, enhanced)
+            write_audio(os.path.realpath(output_filename) if in_place else output_filename, enhanced)  # a link stays
         samples = torch.from_numpy(enhanced.samples)
         return samples[0] if len(samples) == 1 else samples
+
+    def start(self, channels: int, exit: int) -> MaskStream:
+        """Begin a signal: a function from the next frames' features to their masks, which keeps the states.
+
+        Arguments
+        ---------
+        channels : int
+            How many; each has states of its own.
+        exit : int
+            One of `exits`.
+
+        Returns
+        -------
+        callable
+            (frames, channels, 257) float32 to the same shape, numpy arrays; any number of frames a call.
+        """
+        state = self.network.initial_state(channels, self.device)
+
+        @torch.inference_mode()
+        def masks(features: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal state
+            batch = torch.from_numpy(features.transpose(1, 0, 2)).to(self.device)
+            mask, state = self.network(batch, state, exit)
+            return np.asarray(mask.transpose(0, 1).float().cpu())
+
+        return masks
 
     @property
     def network(self) -> DynamicNsNet2:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
-from speechbrain_dynsnet.audio.stft import istft, log_power, stft
+from speechbrain_dynsnet.audio.suppressor import MaskStream, Suppressor
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.format import ANY, FEATURES
 from speechbrain_dynsnet.runtime.frames import FrameRunner
 from speechbrain_dynsnet.runtime.model import RuntimeModel
 
 if TYPE_CHECKING:
+    from speechbrain_dynsnet.audio.enhancement import FileFacts
     from speechbrain_dynsnet.audio.files import Audio
 
 Array = NDArray[np.float32]
+_BLOCK = 64000  # samples of 16 kHz
 
 
 class Enhancer:
     """Whole signals through a model that `dynsnet export` wrote, whatever number of frames a call it takes.
 
-    Files with an open time axis (`--frames any`) are the fastest here: one call a signal.
+    Files with an open time axis (`--frames any`) are the fastest here. Memory does not grow with a recording's length.
 
     Arguments
     ---------
@@ -56,21 +57,14 @@ class Enhancer:
 
     def enhance(self, samples: Array, exit: int | None = None) -> Array:
         """Denoise signals at 16 kHz: (channels, time) float32, to the same shape; each channel by itself."""
-        spectrum = stft(samples)
-        return istft(spectrum * self.masks(log_power(spectrum), exit), samples.shape[-1])
+        suppressor = Suppressor(self.start(len(samples), self.check_exit(exit)), len(samples))
+        blocks = range(0, samples.shape[-1], _BLOCK)
+        results = [suppressor.process(samples[:, begin : begin + _BLOCK].T) for begin in blocks]
+        enhanced = np.concatenate([result.enhanced for result in (*results, suppressor.finish())])
+        return np.ascontiguousarray(enhanced.T)
 
-    def masks(self, features: Array, exit: int | None = None) -> Array:
-        """Gains for features, both (channels, frames, 257); every channel begins with zero states."""
-        exit = self.check_exit(exit)
-        if self.model.frames == ANY:
-            return self._in_one_call(features, exit)
-        if self.model.frames == 1:
-            runner = FrameRunner(self.model)
-            return np.stack([_frame_by_frame(runner, channel, exit) for channel in features])
-        return np.stack([self._in_blocks(channel, exit, int(self.model.frames)) for channel in features])
-
-    def enhance_audio(self, audio: Audio, exit: int | None = None) -> Audio:
-        """Denoise a recording of any rate, each channel by itself.
+    def enhance_audio(self, audio: Audio, exit: int | None = None, **choices: Any) -> Audio:
+        """Denoise a recording of any rate and number of channels.
 
         Arguments
         ---------
@@ -78,44 +72,126 @@ class Enhancer:
             What `speechbrain_dynsnet.audio.files.read_audio` returns.
         exit : int or None
             One of `exits`; None is the deepest.
+        **choices
+            The other fields of `speechbrain_dynsnet.audio.enhancement.Settings`, such as `attenuation_limit_db`.
 
         Returns
         -------
         Audio
             Of the same rate, channels, length and encoding.
+
+        Raises
+        ------
+        InputError
+            For an exit that the file lacks, or a choice that there is not.
         """
-        from speechbrain_dynsnet.audio.resample import process_at
+        from speechbrain_dynsnet.audio.enhancement import Settings, enhance_audio
 
+        return enhance_audio(self, audio, Settings(exit=exit, **choices))
+
+    def enhance_file(
+        self,
+        path: str | Path,
+        output_filename: str | Path,
+        exit: int | None = None,
+        *,
+        in_place: bool = False,
+        progress: Callable[[int], None] | None = None,
+        **choices: Any,
+    ) -> FileFacts:
+        """Denoise a file of any length in little memory: see `speechbrain_dynsnet.audio.enhancement.enhance_file`."""
+        from speechbrain_dynsnet.audio.enhancement import Settings, enhance_file
+
+        return enhance_file(self, path, output_filename, Settings(exit=exit, **choices), in_place, progress)
+
+    def start(self, channels: int, exit: int) -> MaskStream:
+        """Begin a signal: a function from the next frames' features to their masks, which keeps the states.
+
+        Arguments
+        ---------
+        channels : int
+            How many; each has states of its own.
+        exit : int
+            One of `exits`.
+
+        Returns
+        -------
+        callable
+            (frames, channels, 257) float32 to the same shape, any number of frames a call.
+        """
         exit = self.check_exit(exit)
-        samples = process_at(SAMPLE_RATE, lambda at_16k: self.enhance(at_16k, exit), audio.samples, audio.rate)
-        return replace(audio, samples=samples)
-
-    def _in_one_call(self, features: Array, exit: int) -> Array:
-        states = self.model.initial_states(channels=len(features))
-        (masks,) = self._call(["mask"], np.ascontiguousarray(features.transpose(1, 0, 2)), states, exit)
-        return np.ascontiguousarray(masks.transpose(1, 0, 2))
-
-    def _in_blocks(self, features: Array, exit: int, frames: int) -> Array:
-        """One channel, (frames, 257): so many frames a call. What the last block lacks is filled up, and cut off."""
-        states = self.model.initial_states()
-        blocks = np.pad(features, ((0, -len(features) % frames), (0, 0))).reshape(-1, frames, 1, features.shape[-1])
-        masks = np.empty_like(blocks)
-        names = ["mask", *self.model.new_state_names]
-        for number, block in enumerate(blocks):
-            masks[number], *new = self._call(names, block, states, exit)
-            states = dict(zip(states, new, strict=True))
-        return masks.reshape(-1, features.shape[-1])[: len(features)]
-
-    def _call(self, outputs: list[str], features: Array, states: dict[str, Array], exit: int) -> list[Array]:
-        choice = {"exit": np.array(exit, np.int64)} if self.model.has_choice else {}
-        results: list[Array] = self.model.session.run(outputs, {"features": features, **states, **choice})
-        return results
+        if self.model.frames == ANY:
+            return _AnyFrames(self.model, channels, exit)
+        if self.model.frames == 1:
+            return _OneFrame(self.model, channels, exit)
+        return _FixedFrames(self.model, channels, exit)
 
 
-def _frame_by_frame(runner: FrameRunner, features: Array, exit: int) -> Array:
-    """The masks of one channel, (frames, 257)."""
-    runner.reset()
-    masks = np.empty_like(features)
-    for frame, mask in zip(features, masks, strict=True):
-        mask[:] = runner.run(frame, exit)
-    return masks
+class _AnyFrames:
+    """All frames and channels in one call."""
+
+    def __init__(self, model: RuntimeModel, channels: int, exit: int) -> None:
+        self._call = _Call(model, exit)
+        self._states = list(model.initial_states(channels).values())
+
+    def __call__(self, features: Array) -> Array:
+        masks, self._states = self._call(features, self._states)
+        return masks
+
+
+class _OneFrame:
+    """Frame by frame; the channels take turns with one runner, block by block."""
+
+    def __init__(self, model: RuntimeModel, channels: int, exit: int) -> None:
+        self._runner = FrameRunner(model)
+        self._exit = exit
+        self._states = [self._runner.states() for _ in range(channels)]
+
+    def __call__(self, features: Array) -> Array:
+        masks = np.empty_like(features)
+        for channel, states in enumerate(self._states):
+            self._runner.set_states(states)
+            for frame, mask in zip(features[:, channel], masks[:, channel], strict=True):
+                mask[:] = self._runner.run(frame, self._exit)
+            self._states[channel] = self._runner.states()
+        return masks
+
+
+class _FixedFrames:
+    """So many frames of one channel a call. Fewer are filled up, and come again in front of the next."""
+
+    def __init__(self, model: RuntimeModel, channels: int, exit: int) -> None:
+        self._call = _Call(model, exit)
+        self._frames = int(model.frames)
+        self._states = [list(model.initial_states().values()) for _ in range(channels)]
+        self._begun: Array | None = None  # frames of the last call that was not full, from before which the states are
+
+    def __call__(self, features: Array) -> Array:
+        waiting = features if self._begun is None else np.concatenate([self._begun, features])
+        known = len(waiting) - len(features)
+        whole = len(waiting) // self._frames * self._frames
+        self._begun = waiting[whole:]
+        masks = np.empty_like(waiting)
+        for begin in range(0, len(waiting), self._frames):
+            block = waiting[begin : begin + self._frames]
+            filled = np.pad(block, ((0, self._frames - len(block)), (0, 0), (0, 0)))
+            for channel, states in enumerate(self._states):
+                mask, new = self._call(filled[:, [channel]], states)
+                masks[begin : begin + len(block), channel] = mask[: len(block), 0]
+                if begin < whole:
+                    self._states[channel] = new
+        return masks[known:]
+
+
+class _Call:
+    """One run of a file with a time axis: features and states in, masks and new states out."""
+
+    def __init__(self, model: RuntimeModel, exit: int) -> None:
+        self._model = model
+        self._choice = {"exit": np.array(exit, np.int64)} if model.has_choice else {}
+        self._outputs = ["mask", *model.new_state_names]
+
+    def __call__(self, features: Array, states: list[Array]) -> tuple[Array, list[Array]]:
+        inputs = {"features": features, **dict(zip(self._model.state_names, states, strict=True)), **self._choice}
+        mask, *new = self._model.session.run(self._outputs, inputs)
+        return mask, new

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +70,7 @@ def test_lossy_files_keep_rate_channels_and_length(
         ("a.ogg", "OGG", "OPUS", "OPUS"),
         ("a.ogg", "WAV", "PCM_16", "VORBIS"),
         ("a.flac", "WAV", "FLOAT", "PCM_24"),
+        ("a.wav", "MP3", "MPEG_LAYER_III", "PCM_16"),
         ("a.flac", "WAV", "PCM_U8", "PCM_16"),
         ("a.aiff", "WAV", "ULAW", "PCM_16"),  # AIFF pads odd byte counts
         ("a.wav", "WAV", "ULAW", "ULAW"),
@@ -170,10 +170,10 @@ def _with_sample(value: float) -> Callable[[Path], Path]:
         (_cut("bad.mp3"), "cut short"),
         (
             _with_sample(np.nan),
-            r"2 of 24694 samples are NaN .* at 0.250 s \(frame 4000, channel 1\)",
+            r"holds samples that are NaN .* at 0.250 s \(frame 4000, channel 1\)",
         ),
-        (_with_sample(np.inf), "2 of 24694 samples are NaN or infinite"),
-        (_with_sample(1e30), "2 of 24694 samples are absurdly large"),
+        (_with_sample(np.inf), "holds samples that are NaN or infinite"),
+        (_with_sample(1e30), "holds samples that are absurdly large"),
     ],
 )
 def test_bad_input_is_named(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
@@ -274,15 +274,3 @@ def test_integers_are_rounded_to_the_nearest_step(tmp_path: Path, name: str, sub
     assert np.abs(error).max() <= 0.5 + 2.0 ** (bits - 24)  # float32 itself has 24 bits
     assert abs(error.mean()) < 0.02
     np.testing.assert_allclose(written[:3], (1 - step, -1, 1 - step), atol=1e-9)
-
-
-def test_a_disk_that_fills_up_is_named_and_leaves_nothing(tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        # No file may grow beyond this: what is written stops half way, as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, limits[1]))
-        with pytest.raises(InputError, match=r"a.wav: cannot be written, [\d,.]+ MB are free on the disk; make room"):
-            write_audio(tmp_path / "a.wav", Audio(noise(), 16000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(tmp_path.iterdir()) == []

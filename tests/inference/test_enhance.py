@@ -144,10 +144,37 @@ def test_zeros_stay_zeros(random: EnhanceDynamic, tmp_path: Path, rate: int, fra
 
 def test_each_channel_is_enhanced_by_itself(random: EnhanceDynamic) -> None:
     audio = voice(2, 44100)
-    both = random.enhance_audio(audio).samples
+    both = random.enhance_audio(audio, channels="each").samples
     for channel in (0, 1):
         alone = random.enhance_audio(Audio(audio.samples[channel : channel + 1], 44100)).samples
         np.testing.assert_allclose(both[channel], alone[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_file_in_blocks_equals_its_samples(random: EnhanceDynamic, tmp_path: Path, rate: int) -> None:
+    write_audio(tmp_path / "in.wav", Audio(voice(3, rate, 5.0).samples, rate, "WAV", "FLOAT"))
+    for exit in (0, 5):
+        samples = random.enhance_file(tmp_path / "in.wav", exit, mix=0.8, channels="linked")
+        nothing = random.enhance_file(
+            tmp_path / "in.wav", exit, tmp_path / "out.wav", return_samples=False, mix=0.8, channels="linked"
+        )
+        assert nothing is None
+        np.testing.assert_allclose(read_audio(tmp_path / "out.wav").samples, samples.numpy(), atol=1e-5)
+
+
+def test_choices_reach_the_result(known: EnhanceDynamic, tmp_path: Path) -> None:
+    """Exit 1 halves: 6.02 dB."""
+    audio = voice(2, 16000)
+    write_audio(tmp_path / "in.wav", Audio(audio.samples, 16000, "WAV", "FLOAT"))
+    for choices, gain in [({"attenuation_limit_db": 3.0}, 10 ** (-3 / 20)), ({"mix": 0.5}, 0.75)]:
+        result = known.enhance_file(tmp_path / "in.wav", 1, **choices)
+        np.testing.assert_allclose(result.numpy(), gain * audio.samples, atol=1e-4)
+    with pytest.raises(InputError, match="nothing would remain"):
+        known.enhance_file(tmp_path / "in.wav", return_samples=False)
+    with pytest.raises(InputError, match="is the input itself"):
+        known.enhance_file(tmp_path / "in.wav", 1, tmp_path / "in.wav")
+    known.enhance_file(tmp_path / "in.wav", 1, tmp_path / "in.wav", in_place=True)
+    np.testing.assert_allclose(read_audio(tmp_path / "in.wav").samples, 0.5 * audio.samples, atol=1e-4)
 
 
 @pytest.mark.parametrize("exit", [2, 4, 6, -1])

@@ -1,0 +1,153 @@
+"""Denoise a recording of any rate block by block: down to the model's rate, through it, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE
+from speechbrain_dynsnet.audio.resample import resampled_length
+from speechbrain_dynsnet.audio.settings import Settings
+from speechbrain_dynsnet.audio.stream_resampler import StreamResampler
+from speechbrain_dynsnet.audio.suppressor import MaskModel, Suppressed, suppressor_for
+from speechbrain_dynsnet.errors import InputError
+
+Array = NDArray[np.float32]
+
+SLOWEST, FASTEST = 1000, 1_536_000  # Hz
+_TOP_SHARE = 0.25  # of the band that model and recording share: from 6 to 8 kHz where the recording goes that far
+
+
+class BlockEnhancer:
+    """A recording in blocks of any length; the results together are as long as it is, and in step with it.
+
+    What the way to 16 kHz and back takes away, most of it above 8 kHz, is the input less the input after the same way.
+    It is added to the enhanced signal with a gain: by `settings.high_band`, the mean of the mask's highest bands, which
+    goes from frame to frame with the crossfade of the STFT, or 0, or 1.
+
+    Arguments
+    ---------
+    model : MaskModel
+        What gives the masks.
+    rate : int
+        Hz, of the recording.
+    channels : int
+        Of the recording.
+    settings : Settings
+        What is done with it.
+    name : str
+        Of the recording, for messages.
+
+    Raises
+    ------
+    InputError
+        For an exit that the model lacks, or a rate that is no sound's.
+    """
+
+    def __init__(
+        self, model: MaskModel, rate: int, channels: int, settings: Settings, name: str = "the recording"
+    ) -> None:
+        if not SLOWEST <= rate <= FASTEST:
+            raise InputError(f"{name}: its rate of {rate} Hz is no sound's; give {SLOWEST} to {FASTEST} Hz")
+        way = settings.way_of(channels)
+        inner = 1 if way == "mono" else channels
+        self._suppressor = suppressor_for(model, rate, channels, settings)
+        self._rate, self._mix = rate, np.float32(settings.mix)
+        self._mono = way == "mono"
+        self._noisy = _Queue(channels)  # what has come in and not gone out
+        self._taken = self._given = 0  # frames
+        self._same_rate = rate == SAMPLE_RATE
+        # What goes back to the recording's rate: the enhanced signal, and beside it the noisy one if that is needed.
+        self._with_high_band = not self._same_rate and settings.high_band != "drop"
+        self._gains = _TopGains(rate) if self._with_high_band and settings.high_band == "follow" else None
+        if not self._same_rate:
+            self._in = StreamResampler(rate, SAMPLE_RATE, inner)
+            self._out = StreamResampler(SAMPLE_RATE, rate, 2 * inner if self._with_high_band else inner)
+
+    def process(self, block: Array) -> Array:
+        """Take in (time, channels) float32; what is ready."""
+        self._taken += len(block)
+        self._noisy.push(block)
+        inner = self._inner(block)
+        if self._same_rate:
+            return self._join(self._take(self._suppressor.process(inner)))
+        return self._join(self._out.process(self._take(self._suppressor.process(self._in.process(inner)))))
+
+    def finish(self) -> Array:
+        """The rest; nothing more may come after."""
+        if self._same_rate:
+            return self._join(self._take(self._suppressor.finish()))
+        rest = self._in.finish(resampled_length(self._taken, self._rate, SAMPLE_RATE))
+        last = [self._take(self._suppressor.process(rest)), self._take(self._suppressor.finish())]
+        results = [self._out.process(ready) for ready in last]
+        return self._join(np.concatenate([*results, self._out.finish(self._taken)]))
+
+    def _inner(self, noisy: Array) -> Array:
+        return noisy.mean(axis=1, keepdims=True) if self._mono else noisy
+
+    def _take(self, ready: Suppressed) -> Array:
+        if self._gains is not None:
+            self._gains.push(ready.masks)
+        return np.concatenate([ready.enhanced, ready.noisy], axis=1) if self._with_high_band else ready.enhanced
+
+    def _join(self, result: Array) -> Array:
+        """With the high band and the share of the input, for what has come back."""
+        start = self._given
+        self._given += len(result)
+        noisy = self._noisy.pop(len(result))
+        if self._with_high_band:
+            result, low = np.split(result, 2, axis=1)
+            high = self._inner(noisy) - low
+            if self._gains is not None:
+                high *= self._gains.between(start, self._given)
+            result = result + high
+        if self._mix < 1:
+            result = noisy + self._mix * (result - noisy)
+        return np.broadcast_to(result, noisy.shape)
+
+
+class _TopGains:
+    """Mean gain of the highest bands, at the recording's rate."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        top = min(BINS, 1 + (BINS - 1) * rate // SAMPLE_RATE)  # bins below half the rate
+        self._bins = slice(int((1 - _TOP_SHARE) * top), top)
+        self._gains: Array | None = None  # (frames, channels)
+        self._first = 0  # frame number of the first of them
+
+    def push(self, masks: Array) -> None:
+        """The masks of the next frames, (frames, channels or 1, 257)."""
+        gains = masks[..., self._bins].mean(axis=-1)
+        self._gains = gains if self._gains is None else np.concatenate([self._gains, gains])
+
+    def between(self, start: int, end: int) -> Array:
+        """For these frames of the recording, (time, channels or 1); none before `start` is asked for again."""
+        assert self._gains is not None, "masks come before what they are for"
+        # Frame k is centred at 256 k samples of 16 kHz. In whole numbers, for it must not matter where a block begins.
+        period = HOP * self._rate
+        frame, ticks = np.divmod(np.arange(start, end, dtype=np.int64) * SAMPLE_RATE, period)
+        later = np.square(np.sin((ticks * (np.pi / 2 / period)).astype(np.float32)))[:, np.newaxis]
+        if len(frame):
+            self._gains, self._first = self._gains[frame[0] - self._first :], int(frame[0])
+        index = frame - self._first
+        last = len(self._gains) - 1
+        old, new = self._gains[np.minimum(index, last)], self._gains[np.minimum(index + 1, last)]
+        result: Array = old + later * (new - old)
+        return result
+
+
+class _Queue:
+    """Samples in the order of their coming."""
+
+    def __init__(self, channels: int) -> None:
+        self._samples = np.zeros((0, channels), np.float32)
+
+    def push(self, samples: Array) -> None:
+        """(time, channels)."""
+        self._samples = np.concatenate([self._samples, samples])
+
+    def pop(self, count: int) -> Array:
+        """The next so many."""
+        taken, self._samples = self._samples[:count], self._samples[count:]
+        return taken

@@ -1,0 +1,168 @@
+"""The record of what is done: it holds against kills, and against anything that makes a result another one's."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from speechbrain_dynsnet.audio.worklist import Task
+from speechbrain_dynsnet.audio.worklog import FOLDER, Worklog, version_of
+from speechbrain_dynsnet.errors import InputError
+
+FACTS = {"frames": 8000, "rate": 16000}
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in.wav").write_bytes(b"noisy")
+    (tmp_path / "out" / "a.wav").write_bytes(b"clean")
+    return Task(tmp_path / "in.wav", tmp_path / "out" / "a.wav")
+
+
+def done(worklog: Worklog, task: Task, settings: str = "one") -> None:
+    worklog.append(worklog.row(task, settings, version_of(task.source), 0.1, FACTS))
+
+
+def test_a_result_is_found_again(task: Task) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    assert worklog.finished("one").find(task) is None
+    done(worklog, task)
+    row = Worklog(task.target.parent).finished("one").find(task)
+    assert row is not None and row.seconds == 0.5 and row.source == str(task.source)
+    assert Worklog(task.target.parent, 2, 3).finished("one").find(task) == row  # by other ranks, too
+
+
+def touched(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda task: touched(task.source),
+        lambda task: touched(task.target),
+        lambda task: task.source.write_bytes(b"another"),
+        lambda task: task.target.write_bytes(b"another"),
+        lambda task: task.target.unlink(),
+        lambda task: task.source.unlink(),
+    ],
+)
+def test_a_change_of_input_or_result_means_not_done(task: Task, change: Callable[[Task], None]) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    done(worklog, task)
+    change(task)
+    assert worklog.finished("one").find(task) is None
+
+
+def test_other_settings_or_another_input_mean_not_done(task: Task, tmp_path: Path) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    done(worklog, task)
+    assert worklog.finished("two").find(task) is None
+    other = tmp_path / "other.wav"
+    os.link(task.source, other)  # of the same size and time
+    assert worklog.finished("one").find(Task(other, task.target)) is None
+
+
+def test_a_failure_is_not_done(task: Task) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    worklog.append(worklog.row(task, "one", version_of(task.source), failure="is empty"))
+    assert worklog.finished("one").find(task) is None
+
+
+def test_wherever_a_kill_cuts_the_last_line_the_others_count(task: Task, tmp_path: Path) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    done(worklog, task)
+    file = task.target.parent / FOLDER / "rank0of1.jsonl"
+    whole = file.read_bytes()
+    second = Task(task.source, tmp_path / "out" / "b.wav")
+    second.target.write_bytes(b"clean")
+    done(worklog, second)
+    line = file.read_bytes()[len(whole) :]
+    for length in range(len(line) - 1):
+        file.write_bytes(whole + line[:length])
+        finished = worklog.finished("one")
+        assert finished.find(task) is not None and finished.find(second) is None
+        worklog.begin()
+        done(worklog, second)
+        assert worklog.finished("one").find(second) is not None
+
+
+@pytest.mark.parametrize("line", [b"\x00\xff\n", b"[1]\n", b"7\n", b"{}\n", b'{"source": 1}\n', b"\n"])
+def test_what_is_no_row_is_passed_over(task: Task, line: bytes) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    done(worklog, task)
+    with (task.target.parent / FOLDER / "rank0of1.jsonl").open("ab") as file:
+        file.write(line)
+    assert [row.target for row in worklog.rows()] == ["a.wav"]
+    assert worklog.finished("one").find(task) is not None
+
+
+def replace(path: Path, content: bytes) -> None:
+    new = path.with_name(".new")
+    new.write_bytes(content)
+    os.replace(new, path)
+
+
+def test_in_place_a_kill_just_after_the_replacement_counts_as_done(task: Task) -> None:
+    here = Task(task.source, task.source)
+    worklog = Worklog(task.source.parent)
+    worklog.begin()
+    worklog.announce(here, "one")
+    assert worklog.finished("one").find(here) is None  # killed before: still noisy
+    replace(here.target, b"clean")
+    assert worklog.finished("one").find(here) is not None
+    done(worklog, here)
+    assert worklog.finished("one").find(here) is not None
+    replace(here.target, b"another noisy one")
+    assert worklog.finished("one").find(here) is None
+
+
+def test_in_place_a_file_that_failed_and_was_mended_is_not_done(task: Task) -> None:
+    here = Task(task.source, task.source)
+    worklog = Worklog(task.source.parent)
+    worklog.begin()
+    worklog.announce(here, "one")
+    worklog.append(worklog.row(here, "one", version_of(here.source), failure="damaged"))
+    replace(here.target, b"mended")
+    assert worklog.finished("one").find(here) is None
+
+
+def test_ranks_that_have_not_ended_are_missing(task: Task) -> None:
+    folder = task.target.parent
+    ranks = [Worklog(folder, rank, 3) for rank in range(3)]
+    ranks[0].begin()
+    done(ranks[0], task)
+    ranks[0].end(2.0)
+    ranks[1].begin()
+    rows, missing, longest_s = ranks[0].of_this_run()
+    assert (list(rows), missing, longest_s) == (["a.wav"], [1, 2], 2.0)
+    ranks[1].end(3.0)
+    ranks[2].begin()
+    ranks[2].end(1.0)
+    assert ranks[1].of_this_run()[1:] == ([], 3.0)
+    ranks[0].begin()  # what it did before is another run's
+    assert ranks[1].of_this_run() == ({}, [0], 3.0)
+
+
+def test_a_full_disk_is_one_line(task: Task) -> None:
+    worklog = Worklog(task.target.parent)
+    worklog.begin()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))
+        with pytest.raises(InputError, match=r"rank0of1.jsonl: cannot be written"):
+            done(worklog, task)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(worklog.rows()) == []
