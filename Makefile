@@ -25,11 +25,14 @@ setup: $(READY)  ## set up the virtual environment, if it is not
 enhance: $(READY)  ## denoise a recording at every exit, into enhanced/ (IN=my.wav: this one, OUT=folder: there)
 	@$(PY) examples/enhance_every_exit.py $(if $(INPUT_FILE),--input "$$INPUT_FILE") --output "$$OUTPUT_FOLDER"
 
+# A process a core, four at most, of one thread each; a file's tests stay together, for they share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: lint  ## the fast tests
-	$(PY) -m pytest
+	$(PYTEST)
 
 test-all: lint  ## all tests: the slow ones too
-	$(PY) -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .

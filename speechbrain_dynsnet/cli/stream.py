@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.cli.pipes import StandardPipes
 from speechbrain_dynsnet.errors import InputError
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.runtime.frame_times import StreamStats
 
-_MODEL_RATE = 16000  # Hz
-_STDIN, _STDOUT = 0, 1
-_READ_BYTES = 65536  # at most: a read returns what is there
 _BROKEN_PIPE = 128 + 13  # the exit code of a program that SIGPIPE ends
 _TYPES = {"s16": "<i2", "f32": "<f4"}
 
@@ -37,8 +34,8 @@ class _Denoiser(Protocol):
 @click.option("--model", type=Path, metavar="M.onnx", help="An exported model. [default: the one in this package]")
 @click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
 @click.option(
-    "--rate", type=click.IntRange(4000, 384000), default=_MODEL_RATE, show_default=True, metavar="HZ",
-    help="Of input and output. Others than 16000 are resampled: 75 ms more delay at 48000, 230 ms at 8000.",
+    "--rate", type=click.IntRange(4000, 384000), default=SAMPLE_RATE, show_default=True, metavar="HZ",
+    help="Of input and output. Others are resampled: delay 100 ms at 48000, 130 at 44100, 220 at 8000.",
 )  # fmt: skip
 @click.option(
     "--budget_ms", type=float, metavar="X",
@@ -58,24 +55,22 @@ def command(
 ) -> None:
     """Denoise raw audio from stdin to stdout: one channel, little endian, with a delay of 32 ms.
 
-    What comes out is as long as what went in, and in step with it. Ctrl-C ends the audio, as its own end does.
+    What comes out is as long as what went in, and in step with it. Ctrl-C ends the audio, as its own end does: what is
+    in the pipe by then still comes through. A second one ends all at once.
 
     \b
     arecord -t raw -f S16_LE -r 16000 | dynsnet stream | aplay -t raw -f S16_LE -r 16000
     """
-    for descriptor, name, other in ((_STDIN, "stdin", "pipe raw audio in"), (_STDOUT, "stdout", "send it on")):
-        if os.isatty(descriptor):
-            raise InputError(f"{name} is a terminal: {other}, as in `dynsnet stream < in.raw > out.raw`")
+    pipes = StandardPipes()  # first of all: from here on Ctrl-C waits until there is something to end
     try:
         from speechbrain_dynsnet.runtime.stream import Stream
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: install the package with its dependencies") from error
 
     stream = Stream(model, exit, attenuation_limit_db, budget_ms)
-    denoiser = stream if rate == _MODEL_RATE else _at_rate(stream, rate)
-    signal.signal(signal.SIGINT, _end_input)
+    denoiser = stream if rate == SAMPLE_RATE else _at_rate(stream, rate)
     try:
-        left_over = _pump(denoiser, sample_format)
+        left_over = _pump(pipes, denoiser, sample_format)
     except BrokenPipeError:  # who reads has had enough, which is no error
         left_over, broken = b"", True
     else:
@@ -92,11 +87,11 @@ def _at_rate(stream: Any, rate: int) -> _Denoiser:
     try:
         from speechbrain_dynsnet.runtime.at_rate import StreamAtRate
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: install it, or give audio of {_MODEL_RATE} Hz") from error
+        raise InputError(f"{error.name} is not installed: install it, or give audio of {SAMPLE_RATE} Hz") from error
     return StreamAtRate(stream, rate)
 
 
-def _pump(denoiser: _Denoiser, sample_format: str) -> bytes:
+def _pump(pipes: StandardPipes, denoiser: _Denoiser, sample_format: str) -> bytes:
     """All audio from stdin through to stdout; what is left at the end that is no whole sample."""
     import numpy as np
 
@@ -106,12 +101,10 @@ def _pump(denoiser: _Denoiser, sample_format: str) -> bytes:
 
     def write(samples: Any) -> None:
         samples = to_int16(samples) if sample_format == "s16" else samples
-        left = memoryview(samples.astype(sample_type, copy=False).tobytes())
-        while left:
-            left = left[os.write(_STDOUT, left) :]
+        pipes.write(samples.astype(sample_type, copy=False).tobytes())
 
     carried = b""
-    while data := os.read(_STDIN, _READ_BYTES):
+    for data in pipes.chunks():
         data = carried + data
         carried = data[len(data) - len(data) % sample_type.itemsize :]
         samples = np.frombuffer(data, sample_type, len(data) // sample_type.itemsize)
@@ -119,14 +112,6 @@ def _pump(denoiser: _Denoiser, sample_format: str) -> bytes:
         write(denoiser.process(floats))
     write(denoiser.flush())
     return carried
-
-
-def _end_input(number: int, frame: Any) -> None:
-    """Let the next read find the end of the input, so that what is on its way comes out; a second one kills."""
-    signal.signal(number, signal.SIG_DFL)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, _STDIN)  # a read that waits begins again, here
-    os.close(nothing)
 
 
 def _report(stats: StreamStats) -> str:

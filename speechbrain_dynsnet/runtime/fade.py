@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from speechbrain_dynsnet.audio.constants import BINS
+
 FADE_FRAMES = 4
 
 
@@ -21,7 +23,7 @@ class MaskFade:
     """
 
     def __init__(self) -> None:
-        self.held = np.zeros(0, np.float32)  # the mask that fades out
+        self.held = np.zeros(BINS, np.float32)  # the mask that fades out
         self.frame = FADE_FRAMES  # frames of the fade that are done
 
     def start(self, last: NDArray[np.float32]) -> None:

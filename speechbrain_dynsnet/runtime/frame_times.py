@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from speechbrain_dynsnet.audio.constants import HOP, SAMPLE_RATE
+from speechbrain_dynsnet.audio.constants import HOP_S
 
-HOP_S = HOP / SAMPLE_RATE
 _SHORTEST_S, _LONGEST_S = 1e-6, 100.0
 _PER_UNIT = 1 / math.log(1.05)  # bins that are 5 % wide
 _BINS = math.ceil(math.log(_LONGEST_S / _SHORTEST_S) * _PER_UNIT) + 1

@@ -45,10 +45,10 @@ class FrameRunner:
         self._exit = np.zeros((), np.int64)
         self._mask = np.zeros((1, BINS), np.float32)
         self._states = [list(model.initial_states().values()) for _ in range(2)]
-        self._bindings = [self._bind(model, *states) for states in (self._states, self._states[::-1])]
         self._turn = 0
         self.mask: Array = self._mask[0]  # what `run` gave last
         try:
+            self._bindings = [self._bind(model, *states) for states in (self._states, self._states[::-1])]
             for exit in model.exits:
                 self.run(self._features[0], exit)
         except ONNX_ERRORS as error:

@@ -106,6 +106,7 @@ class RuntimeModel:
         inputs = {info.name: info.shape for info in self.session.get_inputs()}
         features = self.signal == FEATURES
         wanted = {"features"} if features else {"samples", "history", "overlap"}
+        outputs = {"mask"} if features else {"enhanced", "new_history", "new_overlap"}
         wanted |= {"exit"} if self.has_choice else set()
         if (
             not self.exits
@@ -114,6 +115,7 @@ class RuntimeModel:
             or self.precision not in (FP32, INT8)
             or self.signal not in (FEATURES, WAVEFORM)
             or set(inputs) != wanted | set(self._state_shapes)
+            or {info.name for info in self.session.get_outputs()} != outputs | set(self.new_state_names)
             or inputs["features" if features else "samples"][-1] != (BINS if features else HOP)
         ):
             raise not_ours(self.path, "its inputs and its metadata disagree")

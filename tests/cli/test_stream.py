@@ -8,7 +8,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +145,82 @@ def test_an_interrupt_gives_what_is_on_its_way(
     wanted = np.concatenate([stream.process(speech[:1000]), stream.flush()])
     np.testing.assert_array_equal(np.frombuffer(received + rest, "<i2"), wanted)
     assert waiting.stderr.read().startswith(b"5 frames: mean ")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at the process as Linux shows it")
+def test_an_interrupt_before_the_model_is_loaded_loses_nothing(
+    waiting: subprocess.Popen[bytes], model: Path, speech: np.ndarray
+) -> None:
+    assert waiting.stdin is not None and waiting.stderr is not None
+    os.write(waiting.stdin.fileno(), speech[:20_000].tobytes())  # less than a pipe holds
+    wait_for_its_handler(waiting)
+    waiting.send_signal(signal.SIGINT)
+    received = read_within(waiting)  # the input is still open
+    assert waiting.wait(30) == 0
+    stream = Stream(model)
+    wanted = np.concatenate([stream.process(speech[:20_000]), stream.flush()])
+    np.testing.assert_array_equal(np.frombuffer(received, "<i2"), wanted)
+    assert b"Traceback" not in waiting.stderr.read()
+
+
+def wait_for_its_handler(process: subprocess.Popen[bytes]) -> None:
+    """Until it has opened the pipe that SIGINT writes to, which is before it reads the model."""
+    pipes = 0
+    while pipes < 3 + 2:
+        assert process.poll() is None
+        pipes = 0
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                pipes += os.readlink(link).startswith("pipe:")
+    time.sleep(0.01)
+
+
+def test_an_interrupt_ends_a_source_without_end(model: Path) -> None:
+    with open("/dev/zero", "rb") as source:
+        command = [*COMMAND, "--model", str(model), "--exit", "0"]
+        process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    read_within(process, 100_000)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == b""
+    assert process.returncode == 0
+
+
+def test_pipes_may_be_non_blocking(model: Path, speech: np.ndarray) -> None:
+    """Both are full or empty at times, and nothing is lost."""
+    data = np.tile(speech, 3).tobytes()
+    (to_read, to_feed), (to_drain, to_write) = os.pipe(), os.pipe()
+    for end in (to_read, to_write):
+        os.set_blocking(end, False)
+    process = subprocess.Popen(
+        [*COMMAND, "--model", str(model), "--exit", "0"], stdin=to_read, stdout=to_write, stderr=subprocess.PIPE
+    )
+    os.close(to_read)
+    os.close(to_write)
+    feeder = threading.Thread(target=feed, args=(to_feed, data))
+    feeder.start()
+    time.sleep(3)  # until its output is full
+    received = b""
+    while more := os.read(to_drain, 65536):
+        received += more
+    feeder.join()
+    os.close(to_drain)
+    assert (process.wait(30), process.stderr.read() if process.stderr else None) == (0, b"")
+    assert len(received) == len(data)
+
+
+def feed(descriptor: int, data: bytes) -> None:
+    time.sleep(0.5)  # the pipe is empty for a while
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(("name", "closing"), [("stdin", "<&-"), ("stdout", ">&-")])
+def test_a_closed_end_is_one_line(model: Path, name: str, closing: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closing}', "sh", *COMMAND, "--model", str(model)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {name} is closed: ".encode()) and done.stderr.count(b"\n") == 1
 
 
 def test_who_reads_may_stop(waiting: subprocess.Popen[bytes], speech: np.ndarray) -> None:

@@ -94,3 +94,11 @@ def test_files_for_other_uses_are_refused(network: DynamicNsNet2, tmp_path: Path
         FrameRunner(RuntimeModel(export_onnx(network, path, signal="waveform")))
     with pytest.raises(InputError, match="takes any frames a call"):
         FrameRunner(RuntimeModel(export_onnx(network, path, frames="any")))
+
+
+def test_what_cannot_be_bound_is_one_line(streaming_files: dict[str, Path]) -> None:
+    model = RuntimeModel(streaming_files["int8"])
+    model.new_state_names = [f"other_{name}" for name in model.new_state_names]
+    with pytest.raises(InputError, match="not a model that `dynsnet export` wrote") as error:
+        FrameRunner(model)
+    assert "\n" not in str(error.value)

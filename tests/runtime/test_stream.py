@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,7 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.runtime.enhancer import Enhancer
 from speechbrain_dynsnet.runtime.model import RuntimeModel
 from speechbrain_dynsnet.runtime.stream import Stream
-from tests.runtime.streams import run
+from tests.runtime.streams import Clock, run
 
 EXITS = (0, 1, 3, 5)
 LATENCY = Stream.latency_samples
@@ -176,6 +179,74 @@ def test_an_exit_that_is_not_there_is_refused(model: RuntimeModel) -> None:
 def test_chunks_need_not_be_contiguous(model: RuntimeModel, noise: np.ndarray) -> None:
     stereo = np.stack([noise, -noise], axis=1)
     np.testing.assert_array_equal(run(Stream(model), stereo[:, 1]), run(Stream(model), -noise))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_an_empty_chunk_says_nothing_of_the_type(model: RuntimeModel, noise: np.ndarray, dtype: type) -> None:
+    stream = Stream(model, fixed_delay=True)
+    empty = stream.process(np.zeros(0, dtype))
+    assert len(empty) == 0 and empty.dtype == dtype
+    assert stream.process(noise[:300]).dtype == np.float32
+
+
+@pytest.mark.parametrize("fixed_delay", [False, True])
+def test_what_is_stopped_amid_a_chunk_asks_for_a_reset(
+    model: RuntimeModel, noise: np.ndarray, fixed_delay: bool
+) -> None:
+    class Stopping(Clock):
+        def __call__(self) -> float:
+            if self.frame_s:
+                raise KeyboardInterrupt
+            return super().__call__()
+
+    clock = Stopping()
+    stream = Stream(model, fixed_delay=fixed_delay, clock=clock)
+    state = stream.save_state()
+    clock.frame_s = 1.0
+    with pytest.raises(KeyboardInterrupt):
+        stream.process(noise)
+    clock.frame_s = 0.0
+    uses: list[Callable[[], object]] = [lambda: stream.process(noise), stream.flush, stream.save_state]
+    for use in uses:
+        with pytest.raises(InputError, match=r"stopped in the middle of a chunk, or another thread uses it: reset\(\)"):
+            use()
+    stream.reset()
+    wanted = run(Stream(model, fixed_delay=fixed_delay), noise)
+    np.testing.assert_array_equal(run(stream, noise), wanted)
+    stream.load_state(state)
+    np.testing.assert_array_equal(run(stream, noise), wanted)
+
+
+def test_a_fixed_delay_keeps_no_long_chunk(model: RuntimeModel) -> None:
+    stream = Stream(model, 0, fixed_delay=True)
+    stream.process(np.zeros(20 * 16_000, np.float32))  # 1.3 MB
+    tracemalloc.start()
+    stream.process(np.zeros(20 * 16_000, np.float32))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget_ms": "2"}, "budget_ms is '2': give milliseconds"),
+        ({"attenuation_limit_db": "12"}, "attenuation_limit_db is '12': give decibels"),
+        ({"attenuation_limit_db": True}, "attenuation_limit_db is True"),
+        ({"exit": "3"}, "no exit 3"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused(
+    model: RuntimeModel, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Stream(model, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [5, b"model.onnx", ["model.onnx"]])
+def test_what_is_no_model_is_refused(model: object) -> None:
+    with pytest.raises(InputError, match="model is a .*: give a path, a RuntimeModel, or None"):
+        Stream(model)  # type: ignore[arg-type]
 
 
 def test_statistics_count_frames(model: RuntimeModel, noise: np.ndarray) -> None:
