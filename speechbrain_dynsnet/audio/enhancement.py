@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.block_enhancer import BlockEnhancer
 from speechbrain_dynsnet.audio.files import Audio
+from speechbrain_dynsnet.audio.formats import container_for
 from speechbrain_dynsnet.audio.reader import AudioReader
 from speechbrain_dynsnet.audio.settings import Settings
 from speechbrain_dynsnet.audio.suppressor import MaskModel, MaskStream
 from speechbrain_dynsnet.audio.writer import AudioWriter, check_output
+from speechbrain_dynsnet.errors import InputError
 
 Array = NDArray[np.float32]
 
@@ -92,6 +94,10 @@ def enhance_file(
         if in_place and _same(source, target):
             target = Path(os.path.realpath(target))  # a link stays one
         enhancer = BlockEnhancer(model, reader.rate, reader.channels, settings, str(source))
+        if in_place and container_for(target, reader.format) not in (reader.format, "RF64"):
+            raise InputError(
+                f"{source}: holds {reader.format}, which its name does not say; rename it, or give another output"
+            )
         with AudioWriter(
             target, reader.rate, reader.channels, reader.format, reader.subtype, reader.frames, reader.tags
         ) as writer:

@@ -12,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.formats import native_name
+from speechbrain_dynsnet.audio.riff import check_whole
 from speechbrain_dynsnet.errors import InputError
 
 Array = NDArray[np.float32]
@@ -35,7 +36,7 @@ class AudioReader:
     Raises
     ------
     InputError
-        For a file that is missing, unreadable, empty or no audio.
+        For a file that is missing, unreadable, empty or no audio, or a WAV file that is cut short.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,6 +46,7 @@ class AudioReader:
             self._file = soundfile.SoundFile(native_name(self.path))
         except soundfile.LibsndfileError as error:
             raise self._damaged(error) from error
+        check_whole(self.path)
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int = self._file.frames

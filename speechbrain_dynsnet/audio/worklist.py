@@ -52,6 +52,8 @@ def plan(inputs: Sequence[str], output: str | None, recursive: bool = False) -> 
     InputError
         When a folder holds nothing, the output cannot be written, or a result would replace an input or another result.
     """
+    if "" in inputs or output == "":
+        raise InputError("a file name is empty: is a variable unset? For the folder that you are in give .")
     if output is None:
         return _sorted(
             Task(real, real) for real in {Path(os.path.realpath(file)) for file, _ in _find(inputs, recursive)}

@@ -72,14 +72,16 @@ class Worklog:
         self.rank = rank
         self.ranks = ranks
 
-    def begin(self) -> None:
-        """Mark the beginning of a run. InputError when nothing can be written there."""
+    def begin(self, settings: str) -> None:
+        """Mark the beginning of a run with these settings. InputError when nothing can be written there."""
         folder = self._path(self.rank).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another output") from error
-        self._append({"mark": _BEGUN}, first="\n")  # ends the line that a killed run may have left
+        self._append(
+            {"mark": _BEGUN, "settings": settings}, first="\n"
+        )  # ends the line that a killed run may have left
 
     def end(self, wall_s: float) -> None:
         """Mark that this rank has done its part, in so many seconds."""
@@ -122,15 +124,20 @@ class Worklog:
         """What all ranks of all runs so far have done with these settings."""
         return Finished(self, settings)
 
-    def of_this_run(self) -> tuple[dict[str, Row], list[int], float]:
-        """Rows by target of all ranks since they last began, the ranks that have not ended, the longest time in s."""
+    def of_this_run(self, settings: str) -> tuple[dict[str, Row], list[int], float]:
+        """Rows by target of all ranks since they last began, the ranks that have not ended, the longest time in s.
+
+        A rank that last began with other settings is of another run: it is yet to begin this one.
+        """
         rows: dict[str, Row] = {}
         missing, longest_s = [], 0.0
         for rank in range(self.ranks):
-            wall_s, rows_of_rank = None, dict[str, Row]()
+            wall_s, rows_of_rank, is_this = None, dict[str, Row](), False
             for entry in _entries(self._path(rank)):
                 if entry.get("mark") == _BEGUN:
-                    wall_s, rows_of_rank = None, {}
+                    wall_s, rows_of_rank, is_this = None, {}, entry.get("settings") == settings
+                elif not is_this:
+                    continue
                 elif entry.get("mark") == _ENDED:
                     wall_s = float(entry["wall_s"])
                 elif (row := _as_row(entry)) is not None:

@@ -93,7 +93,7 @@ def command(
     from speechbrain_dynsnet.cli.enhance_model import choose_model
     from speechbrain_dynsnet.cli.enhance_report import PageRequest
     from speechbrain_dynsnet.cli.enhance_run import Run, rank_and_ranks
-    from speechbrain_dynsnet.writing import check_writable
+    from speechbrain_dynsnet.cli.enhance_table import TABLE, check_table
 
     if in_place == (output is not None):
         raise InputError("give either -o OUT or --in_place")
@@ -104,21 +104,27 @@ def command(
     settings = Settings(exit, attenuation_limit_db, mix, high_band, channels)
     rank, ranks = rank_and_ranks(os.environ)
     tasks = plan(inputs, output, recursive)
+    folder = _folder(inputs, output)
+    is_alone = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not resume and table is None and ranks == 1
+    if table is None and not in_place and not is_alone:
+        table = folder / TABLE
     if table is not None:
-        check_writable(table, "CSV file")
-    page = None if report is None else PageRequest(report, dnsmos, jobs)
+        check_table(table, tasks, folder)
     choice = choose_model(model, device)
     loaded = choice.load()
     loaded.check_exit(exit)
+    if report is not None and report.parent == folder:
+        folder.mkdir(parents=True, exist_ok=True)  # the run makes it anyway
+    page = None if report is None else PageRequest(report, dnsmos, jobs)
     write_page = None
     if page is not None:
         write_page = partial(page.write, settings=settings, model=loaded, model_path=choice.path)
-    if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not resume and table is None and ranks == 1:
+    if is_alone:
         result = _enhance_alone(loaded, tasks[0], settings)
         if write_page is not None:
             write_page([result])
         return
-    run = Run(tasks, _folder(inputs, output), settings, choice, loaded, rank, ranks)
+    run = Run(tasks, folder, settings, choice, loaded, rank, ranks)
     sys.exit(run.enhance(jobs, resume, table, write_page))
 
 

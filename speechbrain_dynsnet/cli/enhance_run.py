@@ -21,8 +21,6 @@ from speechbrain_dynsnet.cli.enhance_report import Result, results_of
 from speechbrain_dynsnet.cli.enhance_table import Outcome
 from speechbrain_dynsnet.errors import InputError
 
-TABLE = "enhanced.csv"
-
 
 class Run:
     """The tasks of all ranks, and what this one does of them.
@@ -78,13 +76,13 @@ class Run:
         resume : bool
             Leave out what is done.
         table : Path or None
-            A CSV file to write; None is the one with the results, and none for results in place.
+            A CSV file to write.
         write_page : callable or None
             Called at the end, of several ranks by the last to finish, with all results that are there.
         """
         worklog = self._worklog
         mine = share(self._tasks, worklog.rank, worklog.ranks)
-        worklog.begin()
+        worklog.begin(self._key)
         clear_unfinished(mine)
         finished = worklog.finished(self._key)
         skipped = {task: row for task in mine if resume and (row := finished.find(task)) is not None}
@@ -107,8 +105,6 @@ class Run:
         click.echo("\n".join(together.lines()))
         for line in together.failure_lines():
             click.echo(line, err=True)
-        if table is None and not self._tasks[0].in_place:
-            table = worklog.folder / TABLE
         if table is not None:
             together.write(table)
         if write_page is not None:
@@ -118,7 +114,7 @@ class Run:
     def _of_all_ranks(self, own: Outcome) -> tuple[Outcome, list[int]]:
         """What all ranks have done so far, and those that have not ended; this one has."""
         self._worklog.end(own.wall_s)
-        rows, missing, longest_s = self._worklog.of_this_run()
+        rows, missing, longest_s = self._worklog.of_this_run(self._key)
         rows |= {row.target: row for row in own.rows}  # a full disk keeps them out of the record
         finished = self._worklog.finished(self._key)
         done, skipped = [], []

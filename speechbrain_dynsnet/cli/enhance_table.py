@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from speechbrain_dynsnet.audio.worklist import Task
 from speechbrain_dynsnet.audio.worklog import Row
-from speechbrain_dynsnet.errors import printable
-from speechbrain_dynsnet.writing import write_table
+from speechbrain_dynsnet.errors import InputError, printable
+from speechbrain_dynsnet.writing import check_writable, write_table
 
+TABLE = "enhanced.csv"  # with the results, when no other is asked for
 COLUMNS = ("path", "source", "seconds", "channels", "rate", "took_s", "failure")
 _NAMED = 100  # failures; the CSV file has all
 
@@ -87,3 +89,26 @@ def _text(name: str) -> str:
 def _short(path: str) -> str:
     """As the user would call it from here."""
     return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def check_table(path: Path, tasks: Sequence[Task], folder: Path) -> None:
+    """Find out before any work whether a table may be written: InputError when it would take the place of other data.
+
+    Arguments
+    ---------
+    path : Path
+        The table.
+    tasks : sequence of Task
+        The files of the run.
+    folder : Path
+        That of the results, which the run makes when it is missing.
+    """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"{path}: give a file name that ends in .csv")
+    if folder.exists() or path.parent != folder:
+        check_writable(path, "CSV file")
+    named = {os.path.realpath(file) for task in tasks for file in (task.source, task.target)}
+    if os.path.realpath(path) in named:
+        raise InputError(f"{path}: is a file of this run; give the table another name")
+    if path.is_file() and path.stat().st_size and not path.read_bytes().startswith(",".join(COLUMNS).encode()):
+        raise InputError(f"{path}: is not a table of this command, and would be replaced; name another by --table")

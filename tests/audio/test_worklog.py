@@ -30,7 +30,7 @@ def done(worklog: Worklog, task: Task, settings: str = "one") -> None:
 
 def test_a_result_is_found_again(task: Task) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     assert worklog.finished("one").find(task) is None
     done(worklog, task)
     row = Worklog(task.target.parent).finished("one").find(task)
@@ -55,7 +55,7 @@ def touched(path: Path) -> None:
 )
 def test_a_change_of_input_or_result_means_not_done(task: Task, change: Callable[[Task], None]) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     done(worklog, task)
     change(task)
     assert worklog.finished("one").find(task) is None
@@ -63,7 +63,7 @@ def test_a_change_of_input_or_result_means_not_done(task: Task, change: Callable
 
 def test_other_settings_or_another_input_mean_not_done(task: Task, tmp_path: Path) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     done(worklog, task)
     assert worklog.finished("two").find(task) is None
     other = tmp_path / "other.wav"
@@ -73,14 +73,14 @@ def test_other_settings_or_another_input_mean_not_done(task: Task, tmp_path: Pat
 
 def test_a_failure_is_not_done(task: Task) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     worklog.append(worklog.row(task, "one", version_of(task.source), failure="is empty"))
     assert worklog.finished("one").find(task) is None
 
 
 def test_wherever_a_kill_cuts_the_last_line_the_others_count(task: Task, tmp_path: Path) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     done(worklog, task)
     file = task.target.parent / FOLDER / "rank0of1.jsonl"
     whole = file.read_bytes()
@@ -92,7 +92,7 @@ def test_wherever_a_kill_cuts_the_last_line_the_others_count(task: Task, tmp_pat
         file.write_bytes(whole + line[:length])
         finished = worklog.finished("one")
         assert finished.find(task) is not None and finished.find(second) is None
-        worklog.begin()
+        worklog.begin("key")
         done(worklog, second)
         assert worklog.finished("one").find(second) is not None
 
@@ -100,7 +100,7 @@ def test_wherever_a_kill_cuts_the_last_line_the_others_count(task: Task, tmp_pat
 @pytest.mark.parametrize("line", [b"\x00\xff\n", b"[1]\n", b"7\n", b"{}\n", b'{"source": 1}\n', b"\n"])
 def test_what_is_no_row_is_passed_over(task: Task, line: bytes) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     done(worklog, task)
     with (task.target.parent / FOLDER / "rank0of1.jsonl").open("ab") as file:
         file.write(line)
@@ -117,7 +117,7 @@ def replace(path: Path, content: bytes) -> None:
 def test_in_place_a_kill_just_after_the_replacement_counts_as_done(task: Task) -> None:
     here = Task(task.source, task.source)
     worklog = Worklog(task.source.parent)
-    worklog.begin()
+    worklog.begin("key")
     worklog.announce(here, "one")
     assert worklog.finished("one").find(here) is None  # killed before: still noisy
     replace(here.target, b"clean")
@@ -131,7 +131,7 @@ def test_in_place_a_kill_just_after_the_replacement_counts_as_done(task: Task) -
 def test_in_place_a_file_that_failed_and_was_mended_is_not_done(task: Task) -> None:
     here = Task(task.source, task.source)
     worklog = Worklog(task.source.parent)
-    worklog.begin()
+    worklog.begin("key")
     worklog.announce(here, "one")
     worklog.append(worklog.row(here, "one", version_of(here.source), failure="damaged"))
     replace(here.target, b"mended")
@@ -141,23 +141,25 @@ def test_in_place_a_file_that_failed_and_was_mended_is_not_done(task: Task) -> N
 def test_ranks_that_have_not_ended_are_missing(task: Task) -> None:
     folder = task.target.parent
     ranks = [Worklog(folder, rank, 3) for rank in range(3)]
-    ranks[0].begin()
+    ranks[0].begin("key")
     done(ranks[0], task)
     ranks[0].end(2.0)
-    ranks[1].begin()
-    rows, missing, longest_s = ranks[0].of_this_run()
+    ranks[1].begin("key")
+    rows, missing, longest_s = ranks[0].of_this_run("key")
     assert (list(rows), missing, longest_s) == (["a.wav"], [1, 2], 2.0)
     ranks[1].end(3.0)
-    ranks[2].begin()
+    ranks[2].begin("key")
     ranks[2].end(1.0)
-    assert ranks[1].of_this_run()[1:] == ([], 3.0)
-    ranks[0].begin()  # what it did before is another run's
-    assert ranks[1].of_this_run() == ({}, [0], 3.0)
+    assert ranks[1].of_this_run("key")[1:] == ([], 3.0)
+    ranks[0].begin("key")  # what it did before is another run's
+    assert ranks[1].of_this_run("key") == ({}, [0], 3.0)
+    ranks[1].begin("other")
+    assert ranks[1].of_this_run("other") == ({}, [0, 1, 2], 0.0)  # whole runs with other settings do not count
 
 
 def test_a_full_disk_is_one_line(task: Task) -> None:
     worklog = Worklog(task.target.parent)
-    worklog.begin()
+    worklog.begin("key")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))

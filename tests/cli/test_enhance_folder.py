@@ -291,3 +291,44 @@ def test_on_a_terminal_a_bar(inputs: tuple[str, ...], end: str) -> None:
     said = os.read(ours, 65536).decode()
     os.close(ours)
     assert "100%|" in said and end in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in/a.wav", "-o", "b.wav", "--table", "in/a.wav"], "ends in .csv"),
+        (["in/a.wav", "-o", "b.wav", "--table", "notes.csv"], "is not a table of this command, and would be replaced"),
+        (["in", "-o", "kept"], "enhanced.csv: is not a table of this command"),
+        (["", "--in_place"], "a file name is empty"),
+        (["in/a.wav", "-o", ""], "a file name is empty"),
+        (["in/false.flac", "--in_place"], "in/false.flac: holds WAV, which its name does not say; rename it"),
+        (["in/cut.wav", "-o", "b.wav"], "in/cut.wav: is cut short, 7,000 of 8,000 bytes of samples are there"),
+    ],
+)
+def test_nothing_else_is_replaced_by_mistake(arguments: list[str], message: str) -> None:
+    Path("kept").mkdir()
+    for name in ("notes.csv", "kept/enhanced.csv"):
+        Path(name).write_text("mine")
+    shutil.copy("in/a.wav", "in/false.flac")
+    Path("in/cut.wav").write_bytes(Path("in/a.wav").read_bytes()[:-1000])
+    before = {path: path.read_bytes() for path in Path(".").rglob("*") if path.is_file()}
+    result = enhance(*arguments)
+    assert result.exit_code and message in result.stderr + result.stdout
+    after = {path: path.read_bytes() for path in Path(".").rglob("*") if path.is_file() and ".dynsnet" not in str(path)}
+    assert after == before
+
+
+def test_a_table_and_a_page_inside_a_new_folder() -> None:
+    result = enhance("in", "-o", "new/", "--recursive", "--table", "new/t.csv", "--report", "new/page.html")
+    assert result.exit_code == 0, result.output
+    assert {"t.csv", "page.html", "a.wav", "deep"} <= {path.name for path in Path("new").iterdir()}
+
+
+def test_a_complete_run_with_other_settings_is_no_rank_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        result = enhance("in", "-o", "out", "--recursive")
+    assert "2 enhanced" in result.stdout
+    monkeypatch.setenv("RANK", "0")
+    assert "still missing: rank 1" in enhance("in", "-o", "out", "--recursive", "--exit", "1").stdout
