@@ -29,6 +29,8 @@ def run(command: list[str], folder: Path, **environment: str) -> subprocess.Comp
 def noisy(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "examples" / "noisy.flac", tmp_path / "noisy.flac")
     write_audio(tmp_path / "noisy.wav", read_audio(tmp_path / "noisy.flac", frames=32000))
+    (tmp_path / "recordings").mkdir()
+    shutil.copy(tmp_path / "noisy.wav", tmp_path / "recordings" / "noisy.wav")
     return tmp_path
 
 
@@ -41,12 +43,14 @@ def test_the_command_line_of_the_readme(noisy: Path) -> None:
         result = run(["bash", "-c", command], noisy)
         assert result.returncode == 0, (command, result.stderr)
     assert read_audio(noisy / "clean.wav").samples.shape == read_audio(noisy / "noisy.wav").samples.shape
-    assert (noisy / "clean" / "noisy.flac").is_file()
+    assert (noisy / "clean" / "noisy.wav").is_file() and (noisy / "clean" / "report.html").is_file()
+    assert (noisy / "model.onnx").is_file()
 
 
 def test_the_python_of_the_readme(noisy: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    result = run([sys.executable, "-c", code], noisy)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) >= 2
+    result = run([sys.executable, "-c", "\n".join(blocks)], noisy)
     assert result.returncode == 0, result.stderr
     assert "(0, 1, 3, 5)" in result.stdout
     assert (noisy / "clean.wav").is_file()
