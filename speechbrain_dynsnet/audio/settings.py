@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from speechbrain_dynsnet.errors import InputError
 
@@ -44,12 +45,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         limit = self.attenuation_limit_db
-        if limit is not None and not (math.isfinite(limit) and limit >= 0):
+        if limit is not None and not (isinstance(limit, Real) and math.isfinite(limit) and limit >= 0):
             raise InputError(
-                f"attenuation_limit_db is {limit}: give decibels of at least 0, or leave it out for no limit"
+                f"attenuation_limit_db is {limit!r}: give decibels of at least 0, or leave it out for no limit"
             )
-        if not 0 <= self.mix <= 1:  # NaN is not either
-            raise InputError(f"mix is {self.mix}: give the share of the enhanced signal, 0 to 1")
+        if not (isinstance(self.mix, Real) and 0 <= self.mix <= 1):  # NaN is not either
+            raise InputError(f"mix is {self.mix!r}: give the share of the enhanced signal, 0 to 1")
         if self.high_band not in HIGH_BANDS:
             raise InputError(f"high_band is {self.high_band!r}: choose one of {', '.join(HIGH_BANDS)}")
         if self.channels is not None and self.channels not in CHANNEL_WAYS:

@@ -176,14 +176,18 @@ class Finished:
 
     def __init__(self, worklog: Worklog, settings: str) -> None:
         self._worklog = worklog
+        self._settings = settings
         self._rows: dict[str, list[Row]] = {}
         for row in worklog.rows():
-            if row.settings == settings:
-                self._rows.setdefault(row.target, []).append(row)
+            self._rows.setdefault(row.target, []).append(row)
 
     def find(self, task: Task) -> Row | None:
-        """The row of a result that is there, and was made from this file as it is now; None when there is no such."""
-        rows = self._rows.get(self._worklog.name(task), [])
+        """The row of a result that is there, and was made from this file as it is now; None when there is no such.
+
+        In place any settings will do: the recording as it was is gone, and its result is not to be enhanced again.
+        """
+        all_rows = self._rows.get(self._worklog.name(task), [])
+        rows = [row for row in all_rows if task.in_place or row.settings == self._settings]
         state = version_of(task.target)
         if state is None or not rows:
             return None

@@ -117,6 +117,8 @@ class AudioWriter:
             with self._one_line_errors():
                 if self.path.exists():
                     shutil.copymode(self.path, self._temporary)
+                    with self._temporary.open("rb") as file:
+                        os.fsync(file.fileno())  # a power cut must not leave less than there was
                 os.replace(self._temporary, self.path)
 
     def _close_anyhow(self) -> None:

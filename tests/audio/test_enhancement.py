@@ -237,3 +237,9 @@ def test_a_low_rate_leaves_no_band_empty_for_the_model(rate: int, is_filled: boo
     assert np.ptp(mean[5 : top - 16]) < 2
     step = mean[top + 8 :].mean() - mean[: top - 8].mean() if is_filled else mean[-20:].mean() - mean[:-20].mean()
     assert -3 < step < -1 if is_filled else -10 < step < 1
+
+
+@pytest.mark.parametrize("choice", [{"mix": "a"}, {"mix": float("nan")}, {"attenuation_limit_db": "12"}])
+def test_a_choice_of_another_kind_is_named(choice: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(choice))} is "):
+        Settings(**choice)

@@ -138,6 +138,17 @@ def test_in_place_a_file_that_failed_and_was_mended_is_not_done(task: Task) -> N
     assert worklog.finished("one").find(here) is None
 
 
+def test_in_place_any_settings_count_as_done(task: Task) -> None:
+    here = Task(task.target, task.target)
+    here.target.write_bytes(b"enhanced")
+    worklog = Worklog(task.target.parent)
+    worklog.begin("one")
+    worklog.append(worklog.row(here, "one", version_of(here.source), facts={"frames": 1, "rate": 1}))
+    assert worklog.finished("another").find(here) is not None
+    replace(here.target, b"a new recording")
+    assert worklog.finished("another").find(here) is None
+
+
 def test_ranks_that_have_not_ended_are_missing(task: Task) -> None:
     folder = task.target.parent
     ranks = [Worklog(folder, rank, 3) for rank in range(3)]
