@@ -99,7 +99,14 @@ def enhance_file(
                 f"{source}: holds {reader.format}, which its name does not say; rename it, or give another output"
             )
         with AudioWriter(
-            target, reader.rate, reader.channels, reader.format, reader.subtype, reader.frames, reader.tags
+            target,
+            reader.rate,
+            reader.channels,
+            reader.format,
+            reader.subtype,
+            reader.frames,
+            reader.tags,
+            reader.bits_per_second,
         ) as writer:
             levels_in, levels_out = _Levels(), _Levels()
             blocks = levels_in.watch(reader.blocks(_block_frames(reader.rate, reader.channels)))

@@ -26,7 +26,8 @@ class AudioReader:
     """A file in any format that libsndfile knows, open for reading; a context manager.
 
     Attributes: `path`; `rate` in Hz; `channels`; `frames`, the samples of each channel that the header promises;
-    `format` and `subtype` in libsndfile's words; `tags`, texts such as title and artist by name.
+    `format` and `subtype` in libsndfile's words; `bits_per_second`, of the whole file; `tags`, texts such as title
+    and artist by name.
 
     Arguments
     ---------
@@ -52,6 +53,8 @@ class AudioReader:
         self.frames: int = self._file.frames
         self.format: str = self._file.format
         self.subtype: str = self._file.subtype
+        seconds = max(self.frames, 1) / self.rate
+        self.bits_per_second = 8 * self.path.stat().st_size / seconds
         self.tags = {name: text for name, text in self._file.copy_metadata().items() if text}
 
     def blocks(self, size: int, start: int = 0, frames: int | None = None) -> Iterator[Array]:

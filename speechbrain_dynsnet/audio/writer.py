@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from speechbrain_dynsnet.audio.bit_rate import compression
 from speechbrain_dynsnet.audio.formats import container_for, subtype_for
 from speechbrain_dynsnet.audio.unfinished import unfinished_beside
 from speechbrain_dynsnet.errors import InputError
@@ -48,6 +49,8 @@ class AudioWriter:
         Samples of each channel that are to come, for formats that have room for 4 GB.
     tags : mapping
         Texts by name, such as `title`; written where the format has them.
+    bits_per_second : float or None
+        Of the input, for a lossy result in the same encoding; None is the encoder's default.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class AudioWriter:
         subtype: str,
         frames: int,
         tags: Mapping[str, str] | None = None,
+        bits_per_second: float | None = None,
     ) -> None:
         self.path = Path(path)
         check_output(self.path)
@@ -76,6 +80,8 @@ class AudioWriter:
         self.clipped = 0
         self._rate, self._channels = rate, channels
         self._tags = dict(tags or {})
+        same = bits_per_second is not None and self.subtype == subtype
+        self._compression = compression(subtype, rate, channels, bits_per_second or 0.0) if same else {}
         self._disk: _Disk | None = None
 
     def write(self, samples: Array) -> None:
@@ -98,7 +104,7 @@ class AudioWriter:
             self._temporary, file = undo.enter_context(unfinished_beside(self.path))
             self._disk = _Disk(file)
             self._file = soundfile.SoundFile(
-                self._disk, "w", self._rate, self._channels, self.subtype, format=self.format
+                self._disk, "w", self._rate, self._channels, self.subtype, format=self.format, **self._compression
             )
             undo.callback(self._close_anyhow)
             self._write_tags()
