@@ -49,11 +49,10 @@ class BlockEnhancer:
     ) -> None:
         if not SLOWEST <= rate <= FASTEST:
             raise InputError(f"{name}: its rate of {rate} Hz is no sound's; give {SLOWEST} to {FASTEST} Hz")
-        way = settings.way_of(channels)
-        inner = 1 if way == "mono" else channels
         self._suppressor = suppressor_for(model, rate, channels, settings)
+        inner = self._suppressor.channels
         self._rate, self._mix = rate, np.float32(settings.mix)
-        self._mono = way == "mono"
+        self._mono = settings.way_of(channels) == "mono"
         self._noisy = _Queue(channels)  # what has come in and not gone out
         self._taken = self._given = 0  # frames
         self._same_rate = rate == SAMPLE_RATE

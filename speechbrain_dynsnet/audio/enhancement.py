@@ -60,6 +60,7 @@ def enhance_file(
     settings: Settings | None = None,
     in_place: bool = False,
     progress: Callable[[int], None] | None = None,
+    keep: Callable[[Array], None] | None = None,
 ) -> FileFacts:
     """Denoise a file, block by block: memory does not grow with its length.
 
@@ -75,6 +76,8 @@ def enhance_file(
         Allow the target to be the source, which is then replaced in one step.
     progress : callable or None
         Called after each block with the frames (samples of each channel) done so far.
+    keep : callable or None
+        Called with each block of the result, (time, channels), before it is encoded.
 
     Returns
     -------
@@ -91,10 +94,11 @@ def enhance_file(
     source, target = Path(source), Path(target)
     check_output(target, source=None if in_place else source)
     with AudioReader(source) as reader:
-        if in_place and _same(source, target):
+        replaces = in_place and _same(source, target)
+        if replaces:
             target = Path(os.path.realpath(target))  # a link stays one
         enhancer = BlockEnhancer(model, reader.rate, reader.channels, settings, str(source))
-        if in_place and container_for(target, reader.format) not in (reader.format, "RF64"):
+        if replaces and container_for(target, reader.format) not in (reader.format, "RF64"):
             raise InputError(
                 f"{source}: holds {reader.format}, which its name does not say; rename it, or give another output"
             )
@@ -112,6 +116,8 @@ def enhance_file(
             blocks = levels_in.watch(reader.blocks(_block_frames(reader.rate, reader.channels)))
             for result in levels_out.watch(_through(enhancer, blocks)):
                 writer.write(result)
+                if keep is not None:
+                    keep(result)
                 if progress is not None:
                     progress(levels_out.frames)
     return FileFacts(

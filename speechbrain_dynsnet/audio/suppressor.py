@@ -95,6 +95,7 @@ class Suppressor:
     def __init__(
         self, masks: MaskStream, channels: int, floor: float = 0.0, linked: bool = False, empty_from: int = BINS
     ) -> None:
+        self.channels = channels
         self._empty_from = empty_from
         self._masks, self._floor, self._linked = masks, np.float32(floor), linked
         self._pending = np.zeros((0, channels), np.float32)  # no whole hop yet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast, overload
@@ -15,7 +14,7 @@ from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
 from speechbrain_dynsnet.audio.enhancement import MaskStream, Settings, enhance_audio, enhance_file
-from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, check_output, read_audio, write_audio
+from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, read_audio
 from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.inference.sources import copy_bundle, resolve_source
 from speechbrain_dynsnet.model.bundle import HYPERPARAMS
@@ -265,17 +264,18 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         """
         settings = Settings(exit=exit, **choices)
         self.check_exit(exit)
-        if not return_samples:
-            if output_filename is None:
+        if output_filename is None:
+            if not return_samples:
                 raise InputError("return_samples=False needs an output_filename: nothing would remain")
-            enhance_file(self, path, output_filename, settings, in_place)
-            return None
-        if output_filename is not None:
-            check_output(output_filename, source=None if in_place else path)
-        enhanced = enhance_audio(self, read_audio(path), settings)
-        if output_filename is not None:
-            write_audio(os.path.realpath(output_filename) if in_place else output_filename, enhanced)  # a link stays
-        samples = torch.from_numpy(enhanced.samples)
+            enhanced = enhance_audio(self, read_audio(path), settings).samples
+        else:
+            blocks: list[NDArray[np.float32]] = []
+            keep = (lambda block: blocks.append(block.copy())) if return_samples else None
+            enhance_file(self, path, output_filename, settings, in_place, keep=keep)
+            if not return_samples:
+                return None
+            enhanced = np.concatenate(blocks).T
+        samples = torch.from_numpy(np.ascontiguousarray(enhanced))
         return samples[0] if len(samples) == 1 else samples
 
     def start(self, channels: int, exit: int) -> MaskStream:

@@ -225,3 +225,23 @@ def test_lengths_that_are_no_shares_are_refused(known: EnhanceDynamic, lengths: 
 def test_samples_that_no_spectrum_can_hold_are_refused(known: EnhanceDynamic, value: float) -> None:
     with pytest.raises(InputError, match="absurdly large"):
         known.enhance_batch(torch.tensor([[0.0, value]]))
+
+
+@pytest.mark.parametrize("return_samples", [True, False])
+def test_a_written_file_keeps_its_tags_and_a_false_extension_is_refused_in_place(
+    return_samples: bool, known_bundle: Path, tmp_path: Path
+) -> None:
+    enhancer = EnhanceDynamic.from_hparams(known_bundle, run_opts={"device": "cpu"})
+    source, target = tmp_path / "a.flac", tmp_path / "b.flac"
+    with soundfile.SoundFile(source, "w", 16000, 1, "PCM_16") as file:
+        file.title = "a title"
+        file.write(np.full(5000, 0.1, np.float32))
+    enhancer.enhance_file(source, 1, target, return_samples=return_samples)
+    with soundfile.SoundFile(target) as file:
+        assert file.title == "a title"
+    source.rename(tmp_path / "a.wav")
+    before = (tmp_path / "a.wav").read_bytes()
+    with pytest.raises(InputError, match="holds FLAC, which its name does not say"):
+        enhancer.enhance_file(tmp_path / "a.wav", 1, tmp_path / "a.wav", in_place=True, return_samples=return_samples)
+    assert (tmp_path / "a.wav").read_bytes() == before
+    enhancer.enhance_file(tmp_path / "a.wav", 1, tmp_path / "c.wav", in_place=True, return_samples=return_samples)
