@@ -15,8 +15,8 @@ from speechbrain_dynsnet.errors import InputError
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.audio.enhancement import MaskModel, Settings
-    from speechbrain_dynsnet.audio.worklist import Task
     from speechbrain_dynsnet.cli.enhance_report import Result
+    from speechbrain_dynsnet.cli.worklist import Task
 
 
 @click.command("enhance")
@@ -89,11 +89,11 @@ def command(
     finish counts all.
     """
     from speechbrain_dynsnet.audio.enhancement import Settings
-    from speechbrain_dynsnet.audio.worklist import plan
     from speechbrain_dynsnet.cli.enhance_model import choose_model
     from speechbrain_dynsnet.cli.enhance_report import PageRequest
     from speechbrain_dynsnet.cli.enhance_run import Run, rank_and_ranks
     from speechbrain_dynsnet.cli.enhance_table import TABLE, check_table
+    from speechbrain_dynsnet.cli.worklist import plan
 
     if in_place == (output is not None):
         raise InputError("give either -o OUT or --in_place")
@@ -140,7 +140,7 @@ def _enhance_alone(model: MaskModel, task: Task, settings: Settings) -> Result:
 
 def _folder(inputs: tuple[str, ...], output: str | None) -> Path:
     """Where a run keeps its record: with the results."""
-    from speechbrain_dynsnet.audio.worklist import to_folder
+    from speechbrain_dynsnet.cli.worklist import to_folder
 
     if output is not None:
         return Path(output) if to_folder(inputs, output) else Path(output).parent

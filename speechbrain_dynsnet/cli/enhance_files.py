@@ -11,9 +11,9 @@ from pathlib import Path
 
 from speechbrain_dynsnet.audio.enhancement import FileFacts, MaskModel, Settings, enhance_file
 from speechbrain_dynsnet.audio.unfinished import remove_unfinished
-from speechbrain_dynsnet.audio.worklist import Task
-from speechbrain_dynsnet.audio.worklog import Row, Worklog, version_of
 from speechbrain_dynsnet.cli.enhance_model import ModelChoice
+from speechbrain_dynsnet.cli.worklist import Task
+from speechbrain_dynsnet.cli.worklog import Row, Worklog, version_of
 from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.processes import map_unordered
 

@@ -13,9 +13,9 @@ import click
 from tqdm import tqdm
 
 from speechbrain_dynsnet.audio.reader import AudioReader
-from speechbrain_dynsnet.audio.worklist import Task
-from speechbrain_dynsnet.audio.worklog import Row
 from speechbrain_dynsnet.cli.enhance_files import size_of
+from speechbrain_dynsnet.cli.worklist import Task
+from speechbrain_dynsnet.cli.worklog import Row
 
 _EVERY_S = 30.0
 _BAR = "{percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"

@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 
 from speechbrain_dynsnet.audio.enhancement import MaskModel, Settings
-from speechbrain_dynsnet.audio.worklist import Task, share
-from speechbrain_dynsnet.audio.worklog import Worklog
 from speechbrain_dynsnet.cli.enhance_files import FileWorker, clear_unfinished, enhance_all
 from speechbrain_dynsnet.cli.enhance_model import ModelChoice
 from speechbrain_dynsnet.cli.enhance_progress import Progress
 from speechbrain_dynsnet.cli.enhance_report import Result, results_of
 from speechbrain_dynsnet.cli.enhance_table import Outcome
+from speechbrain_dynsnet.cli.worklist import Task, share
+from speechbrain_dynsnet.cli.worklog import Worklog
 from speechbrain_dynsnet.errors import InputError
 
 

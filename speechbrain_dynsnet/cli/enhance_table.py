@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_dynsnet.audio.worklist import Task
-from speechbrain_dynsnet.audio.worklog import Row
+from speechbrain_dynsnet.cli.worklist import Task
+from speechbrain_dynsnet.cli.worklog import Row
 from speechbrain_dynsnet.errors import InputError, printable
 from speechbrain_dynsnet.writing import check_writable, write_table
 

@@ -20,11 +20,11 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
-from speechbrain_dynsnet.audio.worklist import Task
-from speechbrain_dynsnet.audio.worklog import Row
 from speechbrain_dynsnet.cli import main
 from speechbrain_dynsnet.cli.enhance_progress import Progress
 from speechbrain_dynsnet.cli.enhance_run import rank_and_ranks
+from speechbrain_dynsnet.cli.worklist import Task
+from speechbrain_dynsnet.cli.worklog import Row
 from speechbrain_dynsnet.errors import InputError
 
 RATE = 16000

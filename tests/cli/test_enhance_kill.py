@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
-from speechbrain_dynsnet.audio.worklog import FOLDER
+from speechbrain_dynsnet.cli.worklog import FOLDER
 
 COMMAND = [sys.executable, "-m", "speechbrain_dynsnet.cli", "enhance"]
 SECONDS = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_dynsnet.audio.worklist import Task, plan, share
+from speechbrain_dynsnet.cli.worklist import Task, plan, share
 from speechbrain_dynsnet.errors import InputError
 
 

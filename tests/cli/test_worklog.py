@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_dynsnet.audio.worklist import Task
-from speechbrain_dynsnet.audio.worklog import FOLDER, Worklog, version_of
+from speechbrain_dynsnet.cli.worklist import Task
+from speechbrain_dynsnet.cli.worklog import FOLDER, Worklog, version_of
 from speechbrain_dynsnet.errors import InputError
 
 FACTS = {"frames": 8000, "rate": 16000}

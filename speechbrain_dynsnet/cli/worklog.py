@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from speechbrain_dynsnet.audio.worklist import Task
+from speechbrain_dynsnet.cli.worklist import Task
 from speechbrain_dynsnet.errors import InputError
 
 FOLDER = ".dynsnet_enhance"
