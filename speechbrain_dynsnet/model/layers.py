@@ -69,7 +69,8 @@ class Recurrent(nn.Module):
         """The part that does not wait for the frame before: (batch, time, inputs) -> (time, batch, 3, outputs)."""
         reset, update, new = self.parameter("bias_hh").chunk(GATES)
         bias = self.parameter("bias_ih") + torch.cat([reset, update, torch.zeros_like(new)])
-        product = nn.functional.linear(x.transpose(0, 1), self.parameter("weight_ih"), bias)
+        # Contiguous: torch copies frozen weights for every frame otherwise, to multiply it by itself.
+        product = nn.functional.linear(x.transpose(0, 1).contiguous(), self.parameter("weight_ih"), bias)
         return product.to(bias.dtype).reshape(*product.shape[:2], GATES, -1)
 
     def parameter(self, kind: str) -> Tensor:
@@ -108,7 +109,7 @@ def run_side_by_side(
     state : tuple of Tensor
         The new ones.
     """
-    if torch.is_grad_enabled() and inputs[0].device.type == "cpu" and not torch.compiler.is_compiling():
+    if _own_recurrence_is_quicker(inputs[0].device.type):
         products = [layer.multiply_input(x) for layer, x in zip(layers, inputs, strict=True)]
         new_biases = [layer.parameter("bias_hh").chunk(GATES)[-1] for layer in layers]
         weights = [layer.parameter("weight_hh") for layer in layers]
@@ -117,6 +118,13 @@ def run_side_by_side(
         return list(states.transpose(0, 1).split(sizes, dim=-1)), states[-1].split(sizes, dim=-1)
     results = [layer.gru(x, one.unsqueeze(0)) for layer, x, one in zip(layers, inputs, state, strict=True)]
     return [output for output, _ in results], tuple(last.squeeze(0) for _, last in results)
+
+
+def _own_recurrence_is_quicker(device: str) -> bool:
+    """On a CPU, wherever gradients are wanted, and in half precision, from which torch's own converts in each frame."""
+    if device != "cpu" or torch.compiler.is_compiling():
+        return False
+    return torch.is_grad_enabled() or torch.is_autocast_enabled(device)
 
 
 Layer = Dense | Recurrent

@@ -167,10 +167,11 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             # A target that is silent beside its noise must not outweigh the rest of the batch.
             scale_std = torch.maximum(clean.std(dim=-1), _SILENT * noisy.std(dim=-1))
             terms = self.loss.prepare(noisy_spectrum, clean_spectrum, scale_std)
-            if self.teacher is not None and stage == sb.Stage.TRAIN:
-                terms = self.teacher.guide(terms, noisy_spectrum, self.loss)
-            shift, scale = self.affine
-            features = scale * (log_power(noisy_spectrum) + shift)
+            log_powers = log_power(noisy_spectrum)
+        if self.teacher is not None and stage == sb.Stage.TRAIN:
+            terms = self.teacher.guide(terms, log_powers, self.loss)
+        shift, scale = self.affine
+        features = scale * (log_powers + shift)
         masks, _ = self.modules["network"](features, exit=self.phase.exits)
         return masks, terms
 

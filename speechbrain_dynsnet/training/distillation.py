@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from speechbrain_dynsnet.model.bundle import WEIGHTS
-from speechbrain_dynsnet.model.features import log_power
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 
@@ -30,19 +29,20 @@ class Teacher:
         self.weight = weight
 
     @torch.no_grad()
-    def guide(self, terms: LossTerms, noisy_spectrum: Tensor, loss: MultiExitLoss) -> LossTerms:
+    def guide(self, terms: LossTerms, features: Tensor, loss: MultiExitLoss) -> LossTerms:
         """The terms of a batch with the teacher's opinion in them.
 
         Arguments
         ---------
         terms : LossTerms
             Of the batch.
-        noisy_spectrum : Tensor
-            Complex (batch, time, bins), on the device of the terms.
+        features : Tensor
+            Log powers (batch, time, bins) of the noisy clips, on the device of the terms. Under autocast the teacher
+            runs in its type.
         loss : MultiExitLoss
             Which made the terms.
         """
-        mask, _ = self.network.to(noisy_spectrum.device)(log_power(noisy_spectrum))
+        mask, _ = self.network.to(features.device)(features)
         return loss.towards(terms, mask, self.weight)
 
 

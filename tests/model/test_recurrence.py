@@ -72,6 +72,17 @@ def test_bfloat16_is_near() -> None:
         assert (one - other).abs().max() < 0.03 * one.abs().max()
 
 
+def test_a_frozen_layer_in_bfloat16_is_near_and_copies_no_weights_a_frame() -> None:
+    pair, (xs, states) = grus(), inputs()
+    for layer in pair:
+        layer.requires_grad_(False)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.profiler.profile() as profile:
+        given = by_us(pair, xs, states)
+    for one, other in zip(by_torch(pair, xs, states), given, strict=True):
+        torch.testing.assert_close(other, one, atol=0.02, rtol=0)
+    assert "aten::bmm" not in {event.name for event in profile.events()}
+
+
 @pytest.mark.parametrize("family", ["baseline", "split", "concat"])
 def test_a_network_trains_as_with_torchs_own(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
