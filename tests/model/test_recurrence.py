@@ -76,7 +76,7 @@ def test_a_frozen_layer_in_bfloat16_is_near_and_copies_no_weights_a_frame() -> N
     pair, (xs, states) = grus(), inputs()
     for layer in pair:
         layer.requires_grad_(False)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.profiler.profile() as profile:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.profiler.profile(acc_events=True) as profile:
         given = by_us(pair, xs, states)
     for one, other in zip(by_torch(pair, xs, states), given, strict=True):
         torch.testing.assert_close(other, one, atol=0.02, rtol=0)
