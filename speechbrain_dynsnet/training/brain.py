@@ -20,6 +20,7 @@ from speechbrain_dynsnet.data.pairs import EpochSampler, Pair
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.training.average import make_average
 from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
 from speechbrain_dynsnet.training.distillation import Teacher
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
@@ -61,6 +62,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         SpeechBrain's run options as the recipe sets them.
     run_opts : dict or RunOptions
         The same from the command line; they win.
+    average_decay : float
+        Of the moving average of the weights, which is what is validated and kept; 0 is none.
     teacher : Teacher or None
         Whose masks are a second target, in training only: losses of validation are those of the paper.
     """
@@ -81,6 +84,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         affine: tuple[float, float],
         options: dict[str, Any],
         run_opts: Any,
+        average_decay: float = 0.0,
         teacher: Teacher | None = None,
     ) -> None:
         trainable = phase.trainable(network)
@@ -98,9 +102,14 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.skipped = Skipped()
         # The architecture comes first: it is checked before any weight is loaded.
         recoverables = {"architecture": ArchitectureRecord(network.architecture), "network": network}
+        self.average = make_average(network, average_decay) if average_decay else None
+        if self.average is not None:
+            recoverables["average"] = self.average
         checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs})
         checkpointer.remove_unfinished()
         super().__init__({"network": network}, opt_class, options, run_opts, checkpointer)
+        if self.average is not None:
+            self.average.to(self.device)
         if self.max_grad_norm < 0:
             self.max_grad_norm = math.inf  # what SpeechBrain promises; its own code would flip the gradients
         if self.optimizer_step_limit is not None:
@@ -136,6 +145,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         if best is None:
             raise InputError("nothing was trained: leave --test_only out")
         self.network.load_state_dict(torch.load(best.paramfiles["network"], map_location=self.device))
+        if self.average is not None:
+            self.average.load_state_dict(torch.load(best.paramfiles["average"], map_location=self.device))
+            self.network.load_state_dict(self.average.module.state_dict())
         return {name: value for name, value in best.meta.items() if name not in ("unixtime", "end-of-epoch")}
 
     def init_optimizers(self) -> None:
@@ -159,6 +171,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
 
     def compute_forward(self, batch: Pair, stage: sb.Stage) -> tuple[tuple[Tensor, ...], LossTerms]:
         """The masks of the exits in the loss, in one pass, and what the loss needs of the spectra."""
+        network = self.modules["network"]
+        if self.average is not None and stage != sb.Stage.TRAIN:
+            network = self.average.module
         self.skipped.add(batch.skipped)
         noisy, clean = (signal.to(self.device, non_blocking=True) for signal in (batch.noisy, batch.clean))
         # Powers of small numbers under a logarithm: not for half precision.
@@ -172,7 +187,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             terms = self.teacher.guide(terms, log_powers, self.loss)
         shift, scale = self.affine
         features = scale * (log_powers + shift)
-        masks, _ = self.modules["network"](features, exit=self.phase.exits)
+        masks, _ = network(features, exit=self.phase.exits)
         return masks, terms
 
     def compute_objectives(
@@ -203,9 +218,11 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         )
 
     def on_fit_batch_end(self, batch: Pair, outputs: Any, loss: Tensor, should_step: bool) -> None:
-        """Move the schedule; show the losses of the exits in the progress bar."""
+        """Move the schedule and the average; show the losses of the exits in the progress bar."""
         if should_step:
             self.schedule.after_step()
+            if self.average is not None:
+                self.average.update_parameters(self.network)
         if self.step % _STATUS_STEPS == 1:
             self.bar.set_postfix_str(_line(self.averages.local()), refresh=False)
         self.bar.update()

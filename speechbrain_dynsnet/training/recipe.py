@@ -71,6 +71,7 @@ class Recipe:
     lr: float
     opt_class: OptimizerClass
     schedule: str
+    average_decay: float
     max_epochs: int
     trial_epochs: int
     patience: int
@@ -152,6 +153,8 @@ def _problem(recipe: Recipe) -> str:
         value = getattr(recipe, key)
         if type(value) not in (int, float) or not 0.0 < value < math.inf:
             return f"{key} is {value!r}: give a number above 0"
+    if type(recipe.average_decay) not in (int, float) or not 0.0 <= recipe.average_decay < 1.0:
+        return f"average_decay is {recipe.average_decay!r}: give a number from 0 (no average) to below 1, such as 0.999"
     if type(recipe.feature_shift) not in (int, float):
         return f"feature_shift is {recipe.feature_shift!r}: give a number"
     for key, kind in _BUILT.items():

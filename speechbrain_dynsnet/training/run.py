@@ -125,6 +125,7 @@ def _train_phases(
             (recipe.feature_shift, recipe.feature_scale),
             recipe.options,
             run_opts,
+            recipe.average_decay,
             teacher,
         )
         best = brain.train_phase(train_loader(), sampler, valid_loader)

@@ -20,6 +20,13 @@ Train = Callable[..., Path]
 Weights = dict[str, Tensor]
 
 
+def best_weights(brain: DynBrain) -> Weights:
+    """Of the best checkpoint: the average is what counts."""
+    best = brain.checkpointer.find_checkpoint(min_key="loss")
+    saved = torch.load(best.paramfiles["average"])
+    return {name.removeprefix("module."): value for name, value in saved.items() if name != "n_averaged"}
+
+
 def weights_of(brain: DynBrain) -> Weights:
     return {name: value.clone() for name, value in brain.network.state_dict().items()}
 
@@ -73,8 +80,7 @@ def test_a_phase_starts_from_the_best_of_the_one_before_with_a_fresh_optimiser(
 ) -> None:
     train_small(tmp_path, "concat_layerwise", max_epochs=3, lr=0.02)
     for earlier, later in zip(phases[:-1], phases[1:], strict=True):
-        best = earlier["brain"].checkpointer.find_checkpoint(min_key="loss")
-        saved = torch.load(best.paramfiles["network"])
+        saved = best_weights(earlier["brain"])
         assert all(torch.equal(saved[name], later["before"][name]) for name in saved)
     assert [phase["lr"] for phase in phases] == [0.02] * 2
     assert not any(phase["state"] for phase in phases)
@@ -86,8 +92,7 @@ def test_the_bundle_is_the_best_checkpoint_with_the_affine_applied(
 ) -> None:
     bundle = load_bundle(train_small(tmp_path, name, max_epochs=3))
     network = phases[-1]["brain"].network
-    best = phases[-1]["brain"].checkpointer.find_checkpoint(min_key="loss")
-    network.load_state_dict(torch.load(best.paramfiles["network"]))
+    network.load_state_dict(best_weights(phases[-1]["brain"]))
     features = -10.0 + 5.0 * torch.randn(2, 20, 257, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for exit in (0, 1):
