@@ -8,7 +8,9 @@ import numpy as np
 
 # libsndfile's compression levels run from the most bits (0) to the fewest (1), linear in the bit rate, in kbit/s.
 _MP3 = ((32000, 320, 32), (16000, 160, 8), (0, 64, 8))  # rates from this one on (Hz), most, fewest
-_MP3_LAST_LEVEL = 0.7  # below these bit rates the encoder resamples, and files come out longer than they went in
+# Below these bit rates the encoder resamples when they are to be constant, and files come out longer than they went in.
+_MP3_LAST_CONSTANT_LEVEL = 0.7
+_MP3_LAST_LEVEL = 0.999  # it refuses 1
 _OPUS = (256, 6)  # of each channel
 # Vorbis has qualities, level 1 to 0, with no more than typical bit rates: of two channels at 44.1 kHz.
 _VORBIS_QUALITY = np.linspace(0.0, 1.0, 11)
@@ -33,7 +35,8 @@ def compression(subtype: str, rate: int, channels: int, bits_per_second: float) 
     if subtype == "MPEG_LAYER_III":
         most, fewest = next((most, fewest) for least, most, fewest in _MP3 if rate >= least)
         level = max(0.0, (most - kilobits) / (most - fewest))
-        return {"compression_level": level, "bitrate_mode": "CONSTANT"} if level <= _MP3_LAST_LEVEL else {}
+        mode = "CONSTANT" if level <= _MP3_LAST_CONSTANT_LEVEL else "AVERAGE"
+        return {"compression_level": min(level, _MP3_LAST_LEVEL), "bitrate_mode": mode}
     if subtype == "OPUS":
         most, fewest = _OPUS
         return {"compression_level": float(np.clip((most - kilobits / channels) / (most - fewest), 0.0, 1.0))}

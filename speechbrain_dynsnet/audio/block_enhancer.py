@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,9 @@ class BlockEnhancer:
         What is done with it.
     name : str
         Of the recording, for messages.
+    lengths : sequence of int or None
+        In frames, where the channels are recordings by themselves and go on as silence: they come back as they would
+        alone. None for channels that all are as long as what comes.
 
     Raises
     ------
@@ -45,7 +50,13 @@ class BlockEnhancer:
     """
 
     def __init__(
-        self, model: MaskModel, rate: int, channels: int, settings: Settings, name: str = "the recording"
+        self,
+        model: MaskModel,
+        rate: int,
+        channels: int,
+        settings: Settings,
+        name: str = "the recording",
+        lengths: Sequence[int] | None = None,
     ) -> None:
         if not SLOWEST <= rate <= FASTEST:
             raise InputError(f"{name}: its rate of {rate} Hz is no sound's; give {SLOWEST} to {FASTEST} Hz")
@@ -62,6 +73,14 @@ class BlockEnhancer:
         if not self._same_rate:
             self._in = StreamResampler(rate, SAMPLE_RATE, inner)
             self._out = StreamResampler(SAMPLE_RATE, rate, 2 * inner if self._with_high_band else inner)
+            ends = [resampled_length(length, rate, SAMPLE_RATE) for length in lengths or ()]
+            self._end_in, self._end_out = _Ends(ends), _Ends(ends)
+
+    def through(self, blocks: Iterable[Array]) -> Iterator[Array]:
+        """All of a recording: a result, of any length, for each block and one for the end."""
+        for block in blocks:
+            yield self.process(block)
+        yield self.finish()
 
     def process(self, block: Array) -> Array:
         """Take in (time, channels) float32; what is ready."""
@@ -70,13 +89,14 @@ class BlockEnhancer:
         inner = self._inner(block)
         if self._same_rate:
             return self._join(self._take(self._suppressor.process(inner)))
-        return self._join(self._out.process(self._take(self._suppressor.process(self._in.process(inner)))))
+        resampled = self._end_in.silence(self._in.process(inner))
+        return self._join(self._out.process(self._take(self._suppressor.process(resampled))))
 
     def finish(self) -> Array:
         """The rest; nothing more may come after."""
         if self._same_rate:
             return self._join(self._take(self._suppressor.finish()))
-        rest = self._in.finish(resampled_length(self._taken, self._rate, SAMPLE_RATE))
+        rest = self._end_in.silence(self._in.finish(resampled_length(self._taken, self._rate, SAMPLE_RATE)))
         last = [self._take(self._suppressor.process(rest)), self._take(self._suppressor.finish())]
         results = [self._out.process(ready) for ready in last]
         return self._join(np.concatenate([*results, self._out.finish(self._taken)]))
@@ -87,7 +107,10 @@ class BlockEnhancer:
     def _take(self, ready: Suppressed) -> Array:
         if self._gains is not None:
             self._gains.push(ready.masks)
-        return np.concatenate([ready.enhanced, ready.noisy], axis=1) if self._with_high_band else ready.enhanced
+        if self._same_rate:
+            return ready.enhanced
+        enhanced = self._end_out.silence(ready.enhanced)
+        return np.concatenate([enhanced, ready.noisy], axis=1) if self._with_high_band else enhanced
 
     def _join(self, result: Array) -> Array:
         """With the high band and the share of the input, for what has come back."""
@@ -103,6 +126,21 @@ class BlockEnhancer:
         if self._mix < 1:
             result = noisy + self._mix * (result - noisy)
         return np.broadcast_to(result, noisy.shape)
+
+
+class _Ends:
+    """Silence after the end of each channel, where a filter rings on: alone, a recording is cut there."""
+
+    def __init__(self, ends: Sequence[int]) -> None:
+        self._ends = ends
+        self._done = 0  # samples
+
+    def silence(self, samples: Array) -> Array:
+        """The next samples, (time, channels), changed in place."""
+        for channel, end in enumerate(self._ends):
+            samples[max(0, end - self._done) :, channel] = 0.0
+        self._done += len(samples)
+        return samples
 
 
 class _TopGains:

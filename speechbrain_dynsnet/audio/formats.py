@@ -37,8 +37,8 @@ _EXACT_SUBTYPES = _BYTE_SUBTYPES | {
 _FINER_THAN_16_BITS = {"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32"}
 
 
-# What a sample takes in encodings that are not compressed, for the containers that end at 4 GB.
-_BYTES = dict.fromkeys(_BYTE_SUBTYPES, 1) | {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+# What a sample takes in encodings that are not compressed.
+BYTES = dict.fromkeys(_BYTE_SUBTYPES, 1) | {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _LARGER = {"WAV": "RF64", "WAVEX": "RF64", "AIFF": None, "AU": None}
 _MOST_BYTES = 2**32 - 2**20  # of samples; the rest is for header and tags
 
@@ -67,7 +67,7 @@ def container_for(path: Path, wanted: str = "", subtype: str = "", samples: int 
         kind = path.suffix or "a file without an extension"
         raise InputError(f"{path}: cannot write {kind}; use one of {' '.join(AUDIO_EXTENSIONS)}")
     container = wanted if wanted in containers else containers[0]
-    if samples * _BYTES.get(subtype, 0) <= _MOST_BYTES:
+    if samples * BYTES.get(subtype, 0) <= _MOST_BYTES:
         return container
     larger = _LARGER.get(container, container)
     if larger is None:

@@ -11,8 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from speechbrain_dynsnet.audio.formats import native_name
-from speechbrain_dynsnet.audio.riff import check_whole
+from speechbrain_dynsnet.audio.formats import BYTES, native_name
+from speechbrain_dynsnet.audio.metadata import metadata_of
+from speechbrain_dynsnet.audio.whole import check_whole, length_of_samples
 from speechbrain_dynsnet.errors import InputError
 
 Array = NDArray[np.float32]
@@ -26,8 +27,8 @@ class AudioReader:
     """A file in any format that libsndfile knows, open for reading; a context manager.
 
     Attributes: `path`; `rate` in Hz; `channels`; `frames`, the samples of each channel that the header promises;
-    `format` and `subtype` in libsndfile's words; `bits_per_second`, of the whole file; `tags`, texts such as title
-    and artist by name.
+    `format` and `subtype` in libsndfile's words; `tags`, texts such as title and artist by name; `metadata`, where all
+    is that the file holds besides samples; `bits_per_second`, without that.
 
     Arguments
     ---------
@@ -37,7 +38,7 @@ class AudioReader:
     Raises
     ------
     InputError
-        For a file that is missing, unreadable, empty or no audio, or a WAV file that is cut short.
+        For a file that is missing, unreadable, empty or no audio, or cut short (see `check_whole`).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,8 +54,12 @@ class AudioReader:
         self.frames: int = self._file.frames
         self.format: str = self._file.format
         self.subtype: str = self._file.subtype
+        if self.format == "W64" and self.subtype in BYTES and (length := length_of_samples(self.path)):
+            # libsndfile takes what is behind the samples for samples, too.
+            self.frames = min(self.frames, length // (self.channels * BYTES[self.subtype]))
         seconds = max(self.frames, 1) / self.rate
-        self.bits_per_second = 8 * self.path.stat().st_size / seconds
+        self.metadata = metadata_of(self.path, self.format, self.subtype)
+        self.bits_per_second = 8 * (self.path.stat().st_size - self.metadata.size) / seconds
         self.tags = {name: text for name, text in self._file.copy_metadata().items() if text}
 
     def blocks(self, size: int, start: int = 0, frames: int | None = None) -> Iterator[Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -22,13 +23,27 @@ _NAME = re.compile(r"\.[0-9a-f]{32}\.part")
 @contextmanager
 def unfinished_beside(path: Path) -> Iterator[tuple[Path, FileIO]]:
     """A hidden file in the folder of `path`, empty and open; if it still has this name at the end, it goes."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    with FileIO(temporary, "x+") as file:
-        try:
-            _lock(file.fileno(), temporary)
-            yield temporary, file
-        finally:
-            temporary.unlink(missing_ok=True)
+    while True:
+        temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+        with FileIO(temporary, "x+") as file:
+            try:
+                # Before it is held, somebody who clears up may take it for a killed run's: he is done once it is.
+                _lock(file.fileno(), temporary, wait=True)
+                if temporary.exists():
+                    yield temporary, file
+                    return
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def copy_permissions(path: Path, temporary: Path) -> None:
+    """Give the file that will replace another its owner and group, as far as the system lets us, and its mode."""
+    found = path.stat()
+    if sys.platform != "win32":
+        for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):
+            with suppress(OSError):  # few may give files away, and not every disk knows owners
+                os.chown(temporary, owner, group)
+    shutil.copymode(path, temporary)
 
 
 def remove_unfinished(folder: str | Path) -> int:
@@ -51,12 +66,12 @@ def _is_own(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _lock(descriptor: int, path: Path) -> bool:
+def _lock(descriptor: int, path: Path, wait: bool = False) -> bool:
     """Hold a file until it is closed or the process ends, kill -9 included; whether that worked."""
     if sys.platform == "win32":
         return False  # it has no flock: nothing is known to be abandoned there
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:

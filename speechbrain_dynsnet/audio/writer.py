@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.bit_rate import compression
 from speechbrain_dynsnet.audio.formats import container_for, subtype_for
-from speechbrain_dynsnet.audio.unfinished import unfinished_beside
+from speechbrain_dynsnet.audio.metadata import Metadata
+from speechbrain_dynsnet.audio.unfinished import copy_permissions, unfinished_beside
 from speechbrain_dynsnet.errors import InputError
 
 Array = NDArray[np.float32]
@@ -33,7 +34,7 @@ _ASCII_TAGS = ("MP3", "AIFF")  # libsndfile garbles others there
 class AudioWriter:
     """A file that is being written, under a temporary name until all of it is there; a context manager.
 
-    An existing file is replaced at the end, with its permissions; an error that ends the context leaves it.
+    An existing file is replaced at the end, with its owner and permissions; an error that ends the context leaves it.
     The encoding stays where the format has it. Integer formats round; what is beyond full scale is clipped and counted.
     Attributes: `format` and `subtype`, those of the file; `clipped`, how many samples so far.
 
@@ -48,9 +49,11 @@ class AudioWriter:
     frames : int
         Samples of each channel that are to come, for formats that have room for 4 GB.
     tags : mapping
-        Texts by name, such as `title`; written where the format has them.
+        Texts by name, such as `title`; written where the format has them and there is no fitting `metadata`.
     bits_per_second : float or None
         Of the input, for a lossy result in the same encoding; None is the encoder's default.
+    metadata : Metadata or None
+        What the input carries besides samples: copied byte for byte into a file of its kind.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class AudioWriter:
         frames: int,
         tags: Mapping[str, str] | None = None,
         bits_per_second: float | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         self.path = Path(path)
         check_output(self.path)
@@ -79,6 +83,7 @@ class AudioWriter:
             _check_room_for_alac(self.path, 4 * channels * frames)
         self.clipped = 0
         self._rate, self._channels = rate, channels
+        self._metadata = metadata if metadata is not None and metadata.fits(self.format, self.subtype) else None
         self._tags = dict(tags or {})
         same = bits_per_second is not None and self.subtype == subtype
         self._compression = compression(subtype, rate, channels, bits_per_second or 0.0) if same else {}
@@ -107,7 +112,10 @@ class AudioWriter:
                 self._disk, "w", self._rate, self._channels, self.subtype, format=self.format, **self._compression
             )
             undo.callback(self._close_anyhow)
-            self._write_tags()
+            if self._metadata is not None:
+                self._source = undo.enter_context(self._metadata.open())
+            if self._metadata is None or not self._metadata.parts:
+                self._write_tags()
             self._disk.check()
             self._undo = undo.pop_all()
         return self
@@ -121,8 +129,10 @@ class AudioWriter:
             with self._one_line_errors():
                 self._file.close()
             with self._one_line_errors():
+                if self._metadata is not None:
+                    self._metadata.copy(self._source, self._temporary)
                 if self.path.exists():
-                    shutil.copymode(self.path, self._temporary)
+                    copy_permissions(self.path, self._temporary)
                     with self._temporary.open("rb") as file:
                         os.fsync(file.fileno())  # a power cut must not leave less than there was
                 os.replace(self._temporary, self.path)

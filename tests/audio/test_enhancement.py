@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speechbrain_dynsnet.audio import enhancement
+from speechbrain_dynsnet.audio import file_pass
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.audio.enhancement import MaskStream, Settings, enhance_audio
 from speechbrain_dynsnet.audio.files import Audio
@@ -66,7 +66,7 @@ def test_the_size_of_the_blocks_does_not_matter(
     audio = Audio(noise(2, 9001), rate)
     settings = Settings(channels=way, mix=0.9)
     whole = enhance_audio(REMEMBERING, audio, settings).samples
-    monkeypatch.setattr(enhancement, "_BLOCK_SAMPLES", block_samples)
+    monkeypatch.setattr(file_pass, "_BLOCK_SAMPLES", block_samples)
     np.testing.assert_allclose(enhance_audio(REMEMBERING, audio, settings).samples, whole, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_dynsnet.audio import enhancement, formats, unfinished
+from speechbrain_dynsnet.audio import file_pass, formats, unfinished
 from speechbrain_dynsnet.audio.enhancement import Settings, enhance_audio, enhance_file
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
 from speechbrain_dynsnet.audio.unfinished import remove_unfinished, unfinished_beside
@@ -100,7 +100,7 @@ def test_no_change_gives_the_same_samples(tmp_path: Path, name: str, subtype: st
 @pytest.mark.parametrize("size", [2000, 2**19])
 def test_a_file_and_its_samples_give_the_same(noisy: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = enhance_audio(REMEMBERING, read_audio(noisy)).samples
-    monkeypatch.setattr(enhancement, "_BLOCK_SAMPLES", size)
+    monkeypatch.setattr(file_pass, "_BLOCK_SAMPLES", size)
     progress: list[int] = []
     facts = enhance_file(REMEMBERING, noisy, noisy.with_name("out.wav"), progress=progress.append)
     result = read_audio(noisy.with_name("out.wav")).samples
