@@ -15,7 +15,7 @@ OUT ?= enhanced
 export OUTPUT_FOLDER := $(value OUT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup enhance test test-all lint clean
+.PHONY: help setup enhance test test-all lint runtime-files clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -37,6 +37,15 @@ test-all: lint  ## all tests: the slow ones too
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+# Commit them with the weights: a test compares them.
+SHIPPED := speechbrain_dynsnet/models/concat_joint_4
+EXPORT := $(PY) -m speechbrain_dynsnet.cli export $(SHIPPED) --int8
+
+runtime-files: $(READY)  ## export the shipped model's runtime files anew, after its weights have changed
+	$(EXPORT) -o $(SHIPPED)/streaming_int8.onnx
+	$(EXPORT) --frames any -o $(SHIPPED)/whole_file_int8.onnx
+	@rm -f $(foreach name,streaming whole_file,$(SHIPPED)/$(name)_int8.npz $(SHIPPED)/$(name)_int8.h)
 
 clean:  ## remove what building and testing left; the virtual environment and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

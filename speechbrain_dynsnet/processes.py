@@ -6,11 +6,16 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,22 +43,85 @@ def map_unordered(work: Callable[[Item], Result], items: Iterable[Item], jobs: i
     InputError
         When a process is killed from outside; what `work` raises, too.
     """
-    # Not forked: threads (of a pool, of a progress bar, of onnxruntime) and forks do not go together.
-    context = multiprocessing.get_context("spawn")
+    left = deque(items)
+    killed = yield from map_until_killed(work, left, jobs)
+    if killed or left:
+        raise InputError(
+            "a process was killed, perhaps for want of memory; give the same command again with fewer --jobs"
+        )
+
+
+def map_until_killed(
+    work: Callable[[Item], Result],
+    items: deque[Item],
+    jobs: int,
+    ahead: int = 2,
+    context: BaseContext | None = None,
+) -> Generator[Result, None, list[Item]]:
+    """The same for those who can go on when a process is killed: it ends there, and whose fault it was is found out.
+
+    Arguments
+    ---------
+    work, jobs
+        See `map_unordered`.
+    items : deque
+        Taken from the left as they are begun; what is left in it at the end was not touched.
+    ahead : int
+        Items begun for each process: with 2, one waits for it, and with 1 no process has more than the one it works on.
+    context : BaseContext or None
+        How to start processes. None is `clean_start()`.
+
+    Yields
+    ------
+    Result
+
+    Returns
+    -------
+    list
+        The items that were begun and have no result, because a process was killed: the one that it worked on is among
+        them. Empty when none was killed, or one that had nothing to do.
+    """
+    killed: list[Item] = []
     with tempfile.TemporaryDirectory() as shared:
         # By file: what is handed to a process directly blocks this one for ever if that process dies as it starts.
         path = Path(shared) / "work"
         path.write_bytes(pickle.dumps(work))
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(path,))
+        pool = ProcessPoolExecutor(jobs, mp_context=context or clean_start(), initializer=_start, initargs=(path,))
         try:
-            for future in as_completed([pool.submit(_call, item) for item in items]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a process was killed, perhaps for want of memory; give the same command again with fewer --jobs"
-            ) from error
+            begun: dict[Future[Result], Item] = {}
+            while _begin(pool, items, begun, ahead * jobs):
+                for future in wait(begun, return_when=FIRST_COMPLETED).done:
+                    item = begun.pop(future)
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        killed.append(item)
+                    else:
+                        yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+    return killed
+
+
+def clean_start(module: str | None = None) -> BaseContext:
+    """How to start processes without forking this one, whose threads (of a pool, of a progress bar) would be missed.
+
+    Each starts anew, or is forked from one without threads that imports a module, where each would take seconds for
+    it. That one begins at once, beside this one: call this as soon as you know what you need.
+    """
+    if module is None or sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    forkserver.ensure_running()
+    return context
+
+
+def _begin(pool: ProcessPoolExecutor, items: deque[Item], begun: dict[Future[Any], Item], most: int) -> bool:
+    """Hand out items until so many are begun, or the pool is broken; whether there is anything to wait for."""
+    with suppress(BrokenProcessPool):  # those that it had begun say so as well
+        while items and len(begun) < most:
+            future = pool.submit(_call, items[0])
+            begun[future] = items.popleft()
+    return bool(begun)
 
 
 def end_with_parent(*_: object) -> None:

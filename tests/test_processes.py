@@ -1,4 +1,4 @@
-"""A worker ends with the program that it works for, even when that is killed."""
+"""Work in processes: nothing is lost or done twice when one is killed, and none outlives the program."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.processes import map_unordered, map_until_killed
+from tests.working import sign
 
 PROGRAM = """
 import time
@@ -43,3 +52,54 @@ def test_a_killed_program_leaves_no_worker(tmp_path: os.PathLike[str]) -> None:
     while is_running(worker):
         assert time.monotonic() < until, "the worker lives on"
         time.sleep(0.05)
+
+
+IMPORTING = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from speechbrain_dynsnet.processes import clean_start
+from tests.working import has
+if __name__ == "__main__":
+    import turtledemo  # no other has it
+    with ProcessPoolExecutor(2, mp_context=clean_start(sys.argv[1] or None)) as pool:
+        print(*pool.map(has, ["turtledemo", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(("module", "expected"), [("", "False False"), ("this", "False True")])
+def test_processes_start_clean_but_for_what_they_are_to_import(module: str, expected: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(IMPORTING)
+    command = [sys.executable, script, module]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."})
+    assert done.stdout.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+@pytest.mark.parametrize("place", [0, 3, 11])
+def test_when_a_process_is_killed_every_item_is_done_or_was_under_way_or_is_left(place: int, ahead: int) -> None:
+    items = list(range(1, 13))
+    items[place] *= -1
+    left, killed = deque(items), list[int]()
+
+    def all_of_it() -> Iterator[int]:
+        killed.extend((yield from map_until_killed(sign, left, 2, ahead)))
+
+    results = list(all_of_it())
+    assert -(place + 1) in killed and len(killed) <= 2 * ahead
+    assert sorted([*results, *killed, *left]) == sorted(items)
+
+
+def test_without_a_kill_all_items_are_done_once() -> None:
+    assert sorted(map_unordered(sign, iter(range(1, 40)), 2)) == list(range(1, 40))
+    assert list(map_unordered(sign, [], 2)) == []
+
+
+def test_who_does_not_go_on_gets_one_line() -> None:
+    with pytest.raises(InputError, match="a process was killed, .* fewer --jobs"):
+        list(map_unordered(sign, [1, -2, 3], 2))
+
+
+def test_what_the_work_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(map_unordered(sign, [1, 0, 3], 2))

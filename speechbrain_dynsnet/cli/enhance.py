@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option(
     "-o", "--output", metavar="OUT",
-    help="The file to write. A folder, made when missing, for several inputs or when it ends in /.",
+    help="The file to write; or a folder, for several inputs or when it ends in /. Missing folders are made.",
 )  # fmt: skip
-@click.option("--in_place", is_flag=True, help="Instead of -o: replace each input by its result, in one step.")
+@click.option(
+    "--in_place", is_flag=True,
+    help="Instead of -o: replace each input by its result, in one step. Its permissions stay, its date becomes new, "
+    "and hard links to it keep the recording as it was.",
+)  # fmt: skip
 @click.option("--recursive", is_flag=True, help="The folders in the folders IN, too; OUT has the same tree.")
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -89,6 +93,7 @@ def command(
     finish counts all.
     """
     from speechbrain_dynsnet.audio.enhancement import Settings
+    from speechbrain_dynsnet.cli.enhance_files import made
     from speechbrain_dynsnet.cli.enhance_model import choose_model
     from speechbrain_dynsnet.cli.enhance_report import PageRequest
     from speechbrain_dynsnet.cli.enhance_run import Run, rank_and_ranks
@@ -111,21 +116,22 @@ def command(
     if table is not None:
         check_table(table, tasks, folder)
     choice = choose_model(model, device)
+    if jobs > 1 and not is_alone:
+        choice.processes()  # they import beside this one
     loaded = choice.load()
     loaded.check_exit(exit)
-    if report is not None and report.parent == folder:
-        folder.mkdir(parents=True, exist_ok=True)  # the run makes it anyway
-    page = None if report is None else PageRequest(report, dnsmos, jobs)
-    write_page = None
-    if page is not None:
-        write_page = partial(page.write, settings=settings, model=loaded, model_path=choice.path)
-    if is_alone:
-        result = _enhance_alone(loaded, tasks[0], settings)
-        if write_page is not None:
-            write_page([result])
-        return
-    run = Run(tasks, folder, settings, choice, loaded, rank, ranks)
-    sys.exit(run.enhance(jobs, resume, table, write_page))
+    with made(folder):
+        page = None if report is None else PageRequest(report, dnsmos, jobs)
+        write_page = None
+        if page is not None:
+            write_page = partial(page.write, settings=settings, model=loaded, model_path=choice.path)
+        if is_alone:
+            result = _enhance_alone(loaded, tasks[0], settings)
+            if write_page is not None:
+                write_page([result])
+            return
+        run = Run(tasks, folder, settings, choice, loaded, rank, ranks)
+        sys.exit(run.enhance(jobs, resume, table, write_page))
 
 
 def _enhance_alone(model: MaskModel, task: Task, settings: Settings) -> Result:

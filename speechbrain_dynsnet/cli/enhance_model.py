@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from hashlib import sha256
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.processes import clean_start
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.audio.enhancement import MaskModel
@@ -43,6 +45,10 @@ class ModelChoice:
             torch.set_num_threads(threads)
         return EnhanceDynamic.from_hparams(self.path, run_opts={"device": self.device})
 
+    def processes(self) -> BaseContext:
+        """How to start processes that load it; torch begins to be imported for all of them, see `clean_start`."""
+        return clean_start(None if self.path.suffix == ".onnx" else "speechbrain_dynsnet.inference.enhance")
+
     def fingerprint(self) -> str:
         """What tells models apart: a hash of the files."""
         files = [self.path] if self.path.is_file() else sorted(self.path.glob("*.*"))
@@ -71,9 +77,9 @@ def choose_model(model: str | None, device: str) -> ModelChoice:
             raise InputError(f"{model}: runs on the CPU; leave --device out, or give the model's folder")
         return ModelChoice(Path(model))
     if model is None and on_cpu and importlib.util.find_spec("onnxruntime") is not None:
-        from speechbrain_dynsnet.runtime.model import default_model
+        from speechbrain_dynsnet.runtime.model import WHOLE_FILE_MODEL
 
-        return ModelChoice(default_model())
+        return ModelChoice(WHOLE_FILE_MODEL)
     try:
         from speechbrain_dynsnet.inference.sources import resolve_source
     except ModuleNotFoundError as error:

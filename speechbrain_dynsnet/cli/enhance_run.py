@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from speechbrain_dynsnet.audio.enhancement import MaskModel, Settings
-from speechbrain_dynsnet.cli.enhance_files import FileWorker, clear_unfinished, enhance_all
+from speechbrain_dynsnet.cli.enhance_files import FileWorker, clear_unfinished
+from speechbrain_dynsnet.cli.enhance_jobs import enhance_all
 from speechbrain_dynsnet.cli.enhance_model import ModelChoice
 from speechbrain_dynsnet.cli.enhance_progress import Progress
 from speechbrain_dynsnet.cli.enhance_report import Result, results_of

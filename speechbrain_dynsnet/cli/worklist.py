@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_dynsnet.audio.files import check_output
-from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS
+from speechbrain_dynsnet.audio.formats import AUDIO_EXTENSIONS, container_for
 from speechbrain_dynsnet.errors import InputError
 
 
@@ -39,7 +39,8 @@ def plan(inputs: Sequence[str], output: str | None, recursive: bool = False) -> 
         that is meant twice, through a link too, is there once.
     output : str or None
         A file for one file; a folder for several, where the tree of an input folder is kept. What is in it already is
-        no input. None is in place: links are followed, and stay.
+        no input. What is missing of it is made by whoever does the work. None is in place: links are followed, and
+        stay.
     recursive : bool
         Look into the folders in folders, too; links to folders are followed, each folder is visited once.
 
@@ -60,7 +61,11 @@ def plan(inputs: Sequence[str], output: str | None, recursive: bool = False) -> 
         )
     target = Path(output)
     if not to_folder(inputs, output):
-        check_output(target, source=inputs[0])
+        if target.parent.is_dir():
+            check_output(target, source=inputs[0])
+        else:
+            _check_folder(target.parent)
+            container_for(target)
         return [Task(Path(inputs[0]), target)]
     if target.suffix.lower() in AUDIO_EXTENSIONS and not target.is_dir() and not _ends_as_folder(output):
         raise InputError(f"{output}: is the name of a file, and there are several inputs; end it in / for a folder")

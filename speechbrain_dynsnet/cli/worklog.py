@@ -118,11 +118,16 @@ class Worklog:
 
     def name(self, task: Task) -> str:
         """What a task's result is called in the rows."""
-        return os.path.relpath(task.target, self.folder)
+        return _name(task, self.folder)
 
     def finished(self, settings: str) -> Finished:
         """What all ranks of all runs so far have done with these settings."""
-        return Finished(self, settings)
+        return Finished(self.folder, settings)
+
+    def outcome(self, task: Task, settings: str) -> Row | None:
+        """What became of a file in this run, by the record alone; None when it is still to be done."""
+        row = self.of_this_run(settings)[0].get(self.name(task))
+        return row if row is not None and (row.facts or row.failure or _replaced_since(row, task)) else None
 
     def of_this_run(self, settings: str) -> tuple[dict[str, Row], list[int], float]:
         """Rows by target of all ranks since they last began, the ranks that have not ended, the longest time in s.
@@ -149,11 +154,6 @@ class Worklog:
                 longest_s = max(longest_s, wall_s)
         return rows, missing, longest_s
 
-    def rows(self) -> Iterator[Row]:
-        """All rows of all ranks and runs, in order within each rank."""
-        for path in sorted((self.folder / FOLDER).glob("rank*of*.jsonl")):
-            yield from filter(None, map(_as_row, _entries(path)))
-
     def _path(self, rank: int) -> Path:
         return self.folder / FOLDER / f"rank{rank}of{self.ranks}.jsonl"
 
@@ -172,29 +172,41 @@ class Worklog:
 
 
 class Finished:
-    """Which files need no more work, after `Worklog.finished`."""
+    """Which files need no more work, after `Worklog.finished`.
 
-    def __init__(self, worklog: Worklog, settings: str) -> None:
-        self._worklog = worklog
+    Arguments
+    ---------
+    folder : Path
+        Where the record is. In place, those of the folders around a file count as well: an earlier run may have begun
+        further up or further down.
+    settings : str
+        See `Row`.
+    """
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self._folder = folder
         self._settings = settings
-        self._rows: dict[str, list[Row]] = {}
-        for row in worklog.rows():
-            self._rows.setdefault(row.target, []).append(row)
+        self._records: dict[Path, dict[str, list[Row]]] = {}
 
     def find(self, task: Task) -> Row | None:
         """The row of a result that is there, and was made from this file as it is now; None when there is no such.
 
         In place any settings will do: the recording as it was is gone, and its result is not to be enhanced again.
         """
-        all_rows = self._rows.get(self._worklog.name(task), [])
+        around = task.target.parents if task.in_place else ()
+        found = (self._find(task, folder) for folder in dict.fromkeys((self._folder, *around)))
+        return next(filter(None, found), None)
+
+    def _find(self, task: Task, folder: Path) -> Row | None:
+        all_rows = self._record(folder).get(_name(task, folder), [])
         rows = [row for row in all_rows if task.in_place or row.settings == self._settings]
         state = version_of(task.target)
         if state is None or not rows:
             return None
         last = rows[-1]
         if task.in_place and last.facts is None and not last.failure:
-            # The run was killed after it said that it would replace this file: another file has another inode.
-            return last if last.source_state and last.source_state[2] != state[2] else None
+            # The run was killed after it said that it would replace this file.
+            return last if _replaced_since(last, task) else None
         for row in reversed(rows):
             of_this = task.in_place or (
                 row.source == os.path.abspath(task.source) and _same(row.source_state, version_of(task.source))
@@ -202,6 +214,30 @@ class Finished:
             if of_this and _same(row.target_state, state):
                 return row
         return None
+
+    def _record(self, folder: Path) -> dict[str, list[Row]]:
+        if folder not in self._records:
+            by_target: dict[str, list[Row]] = {}
+            for row in rows_of(folder):
+                by_target.setdefault(row.target, []).append(row)
+            self._records[folder] = by_target
+        return self._records[folder]
+
+
+def rows_of(folder: Path) -> Iterator[Row]:
+    """All rows of all ranks and runs that had their record in this folder, in order within each rank."""
+    for path in sorted((folder / FOLDER).glob("rank*of*.jsonl")):
+        yield from filter(None, map(_as_row, _entries(path)))
+
+
+def _name(task: Task, folder: Path) -> str:
+    return os.path.relpath(task.target, folder)
+
+
+def _replaced_since(announced: Row, task: Task) -> bool:
+    """Whether another file has taken the place of the one that was announced: it has another inode."""
+    before, now = announced.source_state, version_of(task.target)
+    return task.in_place and before is not None and now is not None and before[2] != now[2]
 
 
 def _same(one: list[int] | None, other: list[int] | None) -> bool:

@@ -13,7 +13,7 @@ from speechbrain_dynsnet.audio.suppressor import MaskStream, Suppressor
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.format import ANY, FEATURES
 from speechbrain_dynsnet.runtime.frames import FrameRunner
-from speechbrain_dynsnet.runtime.model import RuntimeModel
+from speechbrain_dynsnet.runtime.model import WHOLE_FILE_MODEL, RuntimeModel
 
 if TYPE_CHECKING:
     from speechbrain_dynsnet.audio.enhancement import FileFacts
@@ -31,7 +31,7 @@ class Enhancer:
     Arguments
     ---------
     model : str, Path, RuntimeModel or None
-        The `.onnx` file, or a loaded one; None is the one in this package.
+        The `.onnx` file, or a loaded one; None is the one in this package for whole files.
     threads : int
         Cores to use, for a file that is not loaded yet.
 
@@ -42,7 +42,11 @@ class Enhancer:
     """
 
     def __init__(self, model: str | Path | RuntimeModel | None = None, threads: int = 1) -> None:
-        self.model = model if isinstance(model, RuntimeModel) else RuntimeModel(model, threads)
+        self.model = (
+            model
+            if isinstance(model, RuntimeModel)
+            else RuntimeModel(WHOLE_FILE_MODEL if model is None else model, threads)
+        )
         if self.model.signal != FEATURES:
             raise InputError(f"{self.model.path}: has the STFT inside; export it without --waveform for recordings")
 

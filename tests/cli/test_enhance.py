@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,6 +67,15 @@ def test_one_file_into_a_folder(folder: Path, enhance: Enhance, output: str) -> 
     assert read_audio(Path(output, "a.wav")).rate == RATE
 
 
+@pytest.mark.parametrize("output", ["nothing/c.flac", "new/c.flac", "new/deep/c.flac"])
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--table", "t.csv")])
+def test_one_file_of_another_name_in_a_folder(
+    folder: Path, enhance: Enhance, output: str, options: tuple[str, ...]
+) -> None:
+    assert enhance("a.wav", "-o", output, *options).exit_code == 0
+    assert read_audio(output).rate == RATE
+
+
 def test_several_files_and_folders(folder: Path, enhance: Enhance) -> None:
     Path("in").mkdir()
     write_audio("in/c.ogg", Audio(np.zeros((1, 900), dtype=np.float32), RATE))
@@ -108,8 +118,13 @@ def test_one_bad_file_does_not_stop_the_others(folder: Path, enhance: Enhance) -
         (["a.wav", "b.flac", "-o", "text.wav/out"], "text.wav is no writable folder"),
         (["a.wav", "-o", "out"], "without an extension"),
         (["a.wav", "-o", "out.txt"], r"cannot write .txt"),
-        (["a.wav", "-o", "none/out.wav"], "does not exist"),
-        (["a.wav", "-o", "text.wav/out.wav"], "does not exist"),
+        (["text.wav", "-o", "out/deep/out.wav"], "not audio"),
+        (["text.wav", "-o", "out/deep/"], "not audio"),
+        (["text.wav", "-o", "out/", "--report", "out/page.html"], "not audio"),
+        (["a.wav", "-o", "out/deep/out.txt"], r"cannot write .txt"),
+        (["a.wav", "-o", "out/deep/out.wav", "--exit", "2"], "choose one of [0, 1, 3, 5]"),
+        (["a.wav", "-o", f"out/{'n' * 300}/out.wav"], "cannot be made"),
+        (["a.wav", "-o", "text.wav/out.wav"], "text.wav is no writable folder"),
         (["a.wav", "-o", "text.wav/out/"], "text.wav is no writable folder"),
         (["a.wav", "-o", "out.opus"], "cannot be written as OGG/OPUS"),
         (["a.wav", "-o", "out.wav", "--exit", "2"], "choose one of [0, 1, 3, 5]"),
@@ -177,17 +192,25 @@ def test_the_strength_is_the_users(folder: Path, enhance: Enhance, options: tupl
     np.testing.assert_allclose(after[:, 2000:-2000], gain * before[:, 2000:-2000], atol=1e-3)
 
 
-def test_in_place_replaces_the_file_and_keeps_its_permissions(folder: Path, enhance: Enhance) -> None:
+def test_in_place_replaces_the_file_and_keeps_its_owner_and_permissions(folder: Path, enhance: Enhance) -> None:
     before = read_audio("a.wav").samples
     Path("a.wav").chmod(0o640)
+    if os.getuid() == 0:
+        os.chown("a.wav", 1234, 5678)  # only root may give files away
+    owner = Path("a.wav").stat().st_uid, Path("a.wav").stat().st_gid
+    os.link("a.wav", "hard.wav")
+    recording = Path("a.wav").read_bytes()
     Path("link.wav").symlink_to("a.wav")
     assert enhance("link.wav", "--in_place", "--exit", "1").exit_code == 0
     np.testing.assert_allclose(read_audio("a.wav").samples[:, 2000:-2000], 0.5 * before[:, 2000:-2000], atol=1e-3)
-    assert Path("link.wav").is_symlink() and Path("a.wav").stat().st_mode & 0o777 == 0o640
+    found = Path("a.wav").stat()
+    assert Path("link.wav").is_symlink() and found.st_mode & 0o777 == 0o640
+    assert (found.st_uid, found.st_gid) == owner
+    assert Path("hard.wav").read_bytes() == recording
 
 
 def test_the_model_decides_what_runs_it(known_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_model(None, "cpu").path.name == "streaming_int8.onnx"
+    assert choose_model(None, "cpu").path.name == "whole_file_int8.onnx"
     assert choose_model("mine.onnx", "cpu") == ModelChoice(Path("mine.onnx"))
     assert choose_model(str(known_bundle), "cpu") == ModelChoice(known_bundle)
     assert choose_model(None, "cuda:0") == ModelChoice(SHIPPED_BUNDLE, "cuda:0")

@@ -226,6 +226,14 @@ def test_in_place_a_tree_once() -> None:
     assert set(table("t.csv")) == {"a.wav", "bad.wav", "deep/b.flac"}
 
 
+@pytest.mark.parametrize(("first", "then"), [("in/deep", "in"), ("in", "in/deep"), ("in/deep/b.flac", "in")])
+def test_in_place_a_tree_once_wherever_it_was_begun(first: str, then: str) -> None:
+    enhance(first, "--in_place", "--recursive", "--resume")
+    once = Path("in/deep/b.flac").read_bytes()
+    assert ", 1 done before, 0 failed" in enhance(then, "--in_place", "--recursive", "--resume", "--exit", "1").stdout
+    assert Path("in/deep/b.flac").read_bytes() == once
+
+
 def test_ranks_share_the_work_and_the_last_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         shutil.copy("in/a.wav", f"in/{number}.wav")

@@ -19,6 +19,7 @@ from speechbrain_dynsnet.cli.worklog import FOLDER
 
 COMMAND = [sys.executable, "-m", "speechbrain_dynsnet.cli", "enhance"]
 SECONDS = 20
+FILES = 16  # more than are enhanced side by side
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,7 +30,7 @@ def recordings(tmp_path: Path) -> Path:
     folder.mkdir()
     noise = np.random.default_rng(0).normal(0.0, 0.1, (1, SECONDS * 16000)).astype(np.float32)
     write_audio(folder / "0.wav", Audio(noise, 16000))
-    for number in range(1, 8):
+    for number in range(1, FILES):
         shutil.copy(folder / "0.wav", folder / f"{number}.wav")
     return folder
 
@@ -56,14 +57,14 @@ def test_a_killed_run_leaves_only_whole_files_and_the_next_goes_on(recordings: P
         assert time.monotonic() < until, "a process lives on"
         time.sleep(0.05)
     found = {path: path.stat().st_mtime_ns for path in results(out)}
-    assert 2 <= len(found) < 8
+    assert 2 <= len(found) < FILES
     assert all(read_audio(path).samples.shape == (1, SECONDS * 16000) for path in found)
     recorded = sum(b'"failure": ""}\n' in line for line in (out / FOLDER / "rank0of1.jsonl").open("rb"))
 
     done = run(recordings, "-o", out, "--jobs", jobs, "--resume")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{8 - recorded} enhanced, {recorded} done before" in done.stdout and recorded >= len(found) - int(jobs)
-    assert len(results(out)) == 8 and not list(out.glob(".*.part"))
+    assert f"{FILES - recorded} enhanced, {recorded} done before" in done.stdout and recorded >= len(found) - int(jobs)
+    assert len(results(out)) == FILES and not list(out.glob(".*.part"))
     assert sum(path.stat().st_mtime_ns == changed for path, changed in found.items()) == recorded
 
 
@@ -111,7 +112,7 @@ def test_torchrun_shares_the_work(recordings: Path, tmp_path: Path) -> None:
     arguments = ["-m", *COMMAND[2:], recordings, "-o", tmp_path / "out"]
     done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert "8 enhanced, 0 failed" in done.stdout
-    assert len(results(tmp_path / "out")) == 8
+    assert f"{FILES} enhanced, 0 failed" in done.stdout
+    assert len(results(tmp_path / "out")) == FILES
     shares = [(tmp_path / "out" / FOLDER / f"rank{rank}of2.jsonl").read_text().count('"target"') for rank in (0, 1)]
-    assert shares == [4, 4]
+    assert shares == [FILES // 2, FILES // 2]

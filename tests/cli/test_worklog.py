@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from speechbrain_dynsnet.cli.worklist import Task
-from speechbrain_dynsnet.cli.worklog import FOLDER, Worklog, version_of
+from speechbrain_dynsnet.cli.worklog import FOLDER, Row, Worklog, rows_of, version_of
 from speechbrain_dynsnet.errors import InputError
 
 FACTS = {"frames": 8000, "rate": 16000}
@@ -104,7 +105,7 @@ def test_what_is_no_row_is_passed_over(task: Task, line: bytes) -> None:
     done(worklog, task)
     with (task.target.parent / FOLDER / "rank0of1.jsonl").open("ab") as file:
         file.write(line)
-    assert [row.target for row in worklog.rows()] == ["a.wav"]
+    assert [row.target for row in rows_of(worklog.folder)] == ["a.wav"]
     assert worklog.finished("one").find(task) is not None
 
 
@@ -149,6 +150,57 @@ def test_in_place_any_settings_count_as_done(task: Task) -> None:
     assert worklog.finished("another").find(here) is None
 
 
+@pytest.mark.parametrize("first", ["", "deep", "deep/er"])
+@pytest.mark.parametrize("then", ["", "deep", "deep/er", "deep/er/most"])
+def test_in_place_the_folder_that_a_run_began_in_does_not_matter(tmp_path: Path, first: str, then: str) -> None:
+    path = tmp_path / "deep/er/most/a.wav"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"noisy")
+    here = Task(path, path)
+    worklog = Worklog(tmp_path / first)
+    worklog.begin("one")
+    worklog.announce(here, "one")
+    assert Worklog(tmp_path / then).finished("two").find(here) is None
+    replace(path, b"clean")
+    assert Worklog(tmp_path / then).finished("two").find(here) is not None
+    done(worklog, here)
+    assert Worklog(tmp_path / then).finished("two").find(here) is not None
+    other = Task(path.with_name("b.wav"), path.with_name("b.wav"))
+    shutil.copy2(path, other.target)
+    assert Worklog(tmp_path / then).finished("two").find(other) is None
+    replace(path, b"another noisy one")
+    assert Worklog(tmp_path / then).finished("two").find(here) is None
+
+
+def test_the_records_of_other_folders_are_not_asked_for_copies(task: Task, tmp_path: Path) -> None:
+    """Only what is done in place cannot be done again: another folder of results is another folder of results."""
+    done(begun(Worklog(tmp_path)), task)
+    assert Worklog(tmp_path).finished("one").find(task) is not None
+    assert Worklog(task.target.parent).finished("one").find(task) is None
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_outcome_of_a_file_is_that_of_this_run(task: Task, in_place: bool) -> None:
+    here = Task(task.target, task.target) if in_place else task
+    worklog = begun(Worklog(task.target.parent))
+    assert worklog.outcome(here, "key") is None
+    done(worklog, here, "key")
+    assert worklog.outcome(here, "key") is not None
+    begun(worklog)  # again: what was done before is to be done again, in place too
+    assert worklog.outcome(here, "key") is None
+    worklog.announce(here, "key")
+    assert worklog.outcome(here, "key") is None
+    replace(here.target, b"enhanced")
+    assert (worklog.outcome(here, "key") is not None) == in_place
+    worklog.append(worklog.row(here, "key", None, failure="damaged"))
+    assert worklog.outcome(here, "key") == Row(str(here.source), here.target.name, None, None, "key", failure="damaged")
+
+
+def begun(worklog: Worklog) -> Worklog:
+    worklog.begin("key")
+    return worklog
+
+
 def test_ranks_that_have_not_ended_are_missing(task: Task) -> None:
     folder = task.target.parent
     ranks = [Worklog(folder, rank, 3) for rank in range(3)]
@@ -178,4 +230,4 @@ def test_a_full_disk_is_one_line(task: Task) -> None:
             done(worklog, task)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(worklog.rows()) == []
+    assert list(rows_of(worklog.folder)) == []
