@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import fftconvolve, lfilter
+from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
 from speechbrain_dynsnet.data.levels import active_rms, activity, rms
@@ -16,6 +16,7 @@ from speechbrain_dynsnet.errors import InputError
 
 _GAP = SAMPLE_RATE // 5  # 0.2 s of silence between joined utterances, as in DNS-2020
 PEAK = 0.99  # above it a mixture is scaled down, as in DNS-2020
+_BAND_LIMIT_HZ = (2500.0, 7500.0)
 _BABBLE_SPEAKERS = (3, 7)  # at least, at most
 _TRIES = 10  # places listened to; after them the best one is taken
 _MISSES = 50  # unreadable or silent places before training gives up: not one bad file, but a disk that is gone
@@ -54,6 +55,9 @@ class MixDistribution:
         `levels.activity`), else another is tried; after 10 the most active is taken.
     tilt : float
         Largest coefficient of the random spectral tilt (a biquad; 0.375 in RNNoise, arXiv 1709.08243).
+    band_limit_probability : float
+        Share of pairs whose mixture and target end at a frequency between 2.5 and 7.5 kHz, as recordings do that
+        went through a telephone or a codec.
     """
 
     snr_db: tuple[float, float] = (-5.0, 25.0)
@@ -63,6 +67,7 @@ class MixDistribution:
     babble_probability: float = 0.0
     min_activity: float = 0.4
     tilt: float = 0.375
+    band_limit_probability: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("snr_db", "level_dbfs"):
@@ -70,7 +75,7 @@ class MixDistribution:
             if not isinstance(value, Sequence) or len(value) != 2 or not value[0] <= value[1]:
                 raise InputError(f"{name} is {value!r}: give a range, such as [-5, 25]")
             object.__setattr__(self, name, (float(value[0]), float(value[1])))
-        for name in ("reverb_probability", "second_noise_probability", "babble_probability", "min_activity"):
+        for name in (name for name in vars(self) if name.endswith("_probability") or name == "min_activity"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: give a share from 0 to 1")
         if not 0.0 <= self.tilt < 0.5:
@@ -93,6 +98,7 @@ class MixParameters:
     level_dbfs: float
     speech_tilt: tuple[float, ...]
     noise_tilt: tuple[float, ...]
+    band_limit_hz: float | None
     skipped: tuple[str, ...]
 
 
@@ -125,7 +131,7 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
     if not noises:
         noises = tuple(draws.noise() for _ in range(1 + int(rng.random() < distribution.second_noise_probability)))
     reverberant = bool(tracks.impulse_responses) and rng.random() < distribution.reverb_probability
-    return MixParameters(
+    parameters = MixParameters(
         samples=samples,
         speech=speech,
         noises=noises,
@@ -134,8 +140,13 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
         level_dbfs=float(rng.uniform(*distribution.level_dbfs)),
         speech_tilt=tuple(rng.uniform(-distribution.tilt, distribution.tilt, 4).tolist()),
         noise_tilt=tuple(rng.uniform(-distribution.tilt, distribution.tilt, 4).tolist()),
+        band_limit_hz=None,
         skipped=tuple(draws.skipped),
     )
+    # Drawn last, so that all else is the same without it.
+    if rng.random() < distribution.band_limit_probability:
+        parameters = replace(parameters, band_limit_hz=float(np.exp(rng.uniform(*np.log(_BAND_LIMIT_HZ)))))
+    return parameters
 
 
 def mix(parameters: MixParameters) -> tuple[np.ndarray, np.ndarray]:
@@ -158,6 +169,9 @@ def mix(parameters: MixParameters) -> tuple[np.ndarray, np.ndarray]:
     if speech_rms > 0 and noise_rms > 0:
         noise *= speech_rms / noise_rms * 10.0 ** (-parameters.snr_db / 20.0)
     noisy = clean + noise
+    if parameters.band_limit_hz is not None:
+        low_pass = butter(8, parameters.band_limit_hz, fs=SAMPLE_RATE, output="sos")
+        noisy, clean = sosfilt(low_pass, noisy), sosfilt(low_pass, clean)
     gain = 10.0 ** (parameters.level_dbfs / 20.0) / max(rms(noisy), 1e-8)
     gain = min(gain, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-8))
     return (gain * noisy).astype(np.float32), (gain * clean).astype(np.float32)

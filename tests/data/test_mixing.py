@@ -143,6 +143,7 @@ def test_two_noises_are_equally_loud(tmp_path: Path, tracks: Tracks) -> None:
         draw_many(tracks, 1)[0],
         noises=tuple((Segment(track.path, 0, SAMPLES),) for track in (loud, faint)),
         noise_tilt=NO_TILT,
+        band_limit_hz=None,
     )
     noisy, clean = mix(parameters)
     spectrum = np.abs(np.fft.rfft((noisy - clean).astype(np.float64)))
@@ -218,6 +219,22 @@ def test_a_tilt_colours_speech_and_noise_each_in_its_way(tracks: Tracks) -> None
     np.testing.assert_allclose(noise / rms(noise), flat_noise / rms(flat_noise), atol=1e-2)
 
 
+def test_a_band_limit_cuts_mixture_and_target_and_changes_nothing_else(tracks: Tracks) -> None:
+    for seed in range(10):
+        (parameters,) = draw_many(tracks, 1, seed, band_limit_probability=1.0)
+        assert [replace(parameters, band_limit_hz=None)] == draw_many(tracks, 1, seed, band_limit_probability=0.0)
+        limit_hz = parameters.band_limit_hz
+        assert limit_hz is not None and 2500 <= limit_hz <= 7500
+        for signal, whole in zip(mix(parameters), mix(replace(parameters, band_limit_hz=None)), strict=True):
+            size, size_of_whole = (np.abs(np.fft.rfft(np.hanning(SAMPLES) * x)) for x in (signal, whole))
+            hz = np.fft.rfftfreq(SAMPLES, 1 / 16000)
+            ratio_db = 20 * np.log10(size / size_of_whole)
+            middle = np.median(ratio_db[(hz > 200) & (hz < 0.6 * limit_hz)])
+            assert np.median(ratio_db[hz > min(1.3 * limit_hz, 7900)]) < middle - 15
+            at_limit = np.median(ratio_db[np.abs(hz - limit_hz) < 50])
+            assert at_limit == pytest.approx(middle - 3, abs=1)
+
+
 def test_active_level_does_not_hear_pauses() -> None:
     rng = np.random.default_rng(0)
     speech = speech_like(1.0, 200.0, rng)
@@ -241,6 +258,7 @@ def test_active_level_of_a_steady_signal_is_its_rms(samples: int) -> None:
         {"reverb_probability": 1.5},
         {"second_noise_probability": -0.1},
         {"tilt": 0.5},
+        {"band_limit_probability": -1},
     ],
 )
 def test_an_impossible_distribution_is_named(wrong: dict[str, Any]) -> None:
