@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import speechbrain as sb
 import torch
@@ -66,6 +66,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         Of the moving average of the weights, which is what is validated and kept; 0 is none.
     teacher : Teacher or None
         Whose masks are a second target, in training only: losses of validation are those of the paper.
+    keep : callable or None
+        Called by the main process after each epoch that is the best so far, with the network as it was validated and
+        what its checkpoint was saved with.
     """
 
     # set by SpeechBrain
@@ -86,6 +89,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         run_opts: Any,
         average_decay: float = 0.0,
         teacher: Teacher | None = None,
+        keep: Callable[[DynamicNsNet2, dict[str, float]], None] | None = None,
     ) -> None:
         trainable = phase.trainable(network)
         for name, parameter in network.named_parameters():
@@ -95,6 +99,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.loss = loss
         self.affine = affine
         self.teacher = teacher
+        self.keep = keep
         self.schedule_name = schedule
         self.patience = patience
         self.epochs = EpochCounter(phase.max_epochs)
@@ -141,14 +146,14 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.train_sampler = sampler
         self.checkpointer.add_recoverable("dataloader", train)
         self.fit(self.epochs, train, valid, progressbar=False)  # the bar of on_stage_start shows every exit
-        best = self.checkpointer.find_checkpoint(min_key="loss")
+        best = self._best()
         if best is None:
             raise InputError("nothing was trained: leave --test_only out")
         self.network.load_state_dict(torch.load(best.paramfiles["network"], map_location=self.device))
         if self.average is not None:
             self.average.load_state_dict(torch.load(best.paramfiles["average"], map_location=self.device))
-            self.network.load_state_dict(self.average.module.state_dict())
-        return {name: value for name, value in best.meta.items() if name not in ("unixtime", "end-of-epoch")}
+            self.network.load_state_dict(self._averaged().state_dict())
+        return _facts(best)
 
     def init_optimizers(self) -> None:
         """An optimiser for what trains in this phase, and the learning-rate schedule."""
@@ -171,9 +176,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
 
     def compute_forward(self, batch: Pair, stage: sb.Stage) -> tuple[tuple[Tensor, ...], LossTerms]:
         """The masks of the exits in the loss, in one pass, and what the loss needs of the spectra."""
-        network = self.modules["network"]
-        if self.average is not None and stage != sb.Stage.TRAIN:
-            network = self.average.module
+        network = self.modules["network"] if stage == sb.Stage.TRAIN else self._averaged()
         self.skipped.add(batch.skipped)
         noisy, clean = (signal.to(self.device, non_blocking=True) for signal in (batch.noisy, batch.clean))
         # Powers of small numbers under a logarithm: not for half precision.
@@ -273,7 +276,17 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.checkpointer.save_and_keep_only(
             meta={"epoch": int(epoch or 0)} | means, importance_keys=[], min_keys=["loss"]
         )
+        best = self._best()
+        if self.keep is not None and if_main_process() and best is not None and best.meta["epoch"] == epoch:
+            self.keep(self._averaged(), _facts(best))
         self._stop_without_improvement()
+
+    def _averaged(self) -> DynamicNsNet2:
+        """What is validated and kept."""
+        return cast(DynamicNsNet2, self.network if self.average is None else self.average.module)
+
+    def _best(self) -> Any:
+        return self.checkpointer.find_checkpoint(min_key="loss")
 
     def _stop_without_improvement(self) -> None:
         """End the phase when its best epoch is too long ago.
@@ -281,18 +294,23 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         Read from the checkpoints, which always keep the best: a run that was stopped decides as one that was not.
         (SpeechBrain's EpochCounterWithStopper forgets its state: only its parent has checkpoint hooks.)
         """
-        best = self.checkpointer.find_checkpoint(min_key="loss")
+        best = self._best()
         if best is not None and self.epochs.current - best.meta["epoch"] >= self.patience:
             self.epochs.limit = self.epochs.current
 
     def _diverged(self, what: str) -> InputError:
         self.bar.close()
-        best = self.checkpointer.find_checkpoint(min_key="loss")
+        best = self._best()
         kept = f"; the best epoch is kept in {best.path}" if best is not None else ""
         return InputError(
             f"{self.phase.name} diverged in epoch {self.epochs.current}: {what} not finite; "
             f"train with a lower --lr into another --output_folder{kept}"
         )
+
+
+def _facts(checkpoint: Any) -> dict[str, float]:
+    """What it was saved with: its epoch and validation losses."""
+    return {name: value for name, value in checkpoint.meta.items() if name not in ("unixtime", "end-of-epoch")}
 
 
 def _line(losses: dict[str, float]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from speechbrain_dynsnet.model.bundle import (
     save_bundle,
 )
 from speechbrain_dynsnet.model.device import check_device
+from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.processes import end_with_parent
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.distillation import Teacher
@@ -95,22 +99,37 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
-        best = _train_phases(recipe, folder, loaders, run_opts, teacher)
-        if run_opts.get("debug"):
+
+        def save(network: DynamicNsNet2, best: dict[str, float], to: Path) -> None:
+            network = deepcopy(network).cpu()
+            fold_affine(network, recipe.feature_shift, recipe.feature_scale)
+            save_bundle(network, to, training=public_settings(values) | {"best": best})
+
+        so_far = folder / "bundle_so_far"
+        debug = run_opts.get("debug")
+        best = _train_phases(recipe, folder, loaders, run_opts, teacher, None if debug else partial(save, to=so_far))
+        if debug:
             logger.info("this was a debug run of a few batches: no model is kept")
         elif if_main_process():
-            network = recipe.network.cpu()
-            fold_affine(network, recipe.feature_shift, recipe.feature_scale)
-            save_bundle(network, bundle, training=public_settings(values) | {"best": best})
+            save(recipe.network, best, bundle)
+            shutil.rmtree(so_far, ignore_errors=True)
             logger.info("the run is finished: its model is in %s", bundle)
         ddp_barrier()
     return bundle
 
 
 def _train_phases(
-    recipe: Recipe, folder: Path, loaders: Loaders, run_opts: Any, teacher: Teacher | None
+    recipe: Recipe,
+    folder: Path,
+    loaders: Loaders,
+    run_opts: Any,
+    teacher: Teacher | None,
+    keep: Callable[[DynamicNsNet2, dict[str, float]], None] | None,
 ) -> dict[str, float]:
-    """One phase after the other; what the best checkpoint of the last one was saved with."""
+    """One phase after the other; what the best checkpoint of the last one was saved with.
+
+    `keep` is called in the last phase only: before that there are exits that nothing has trained.
+    """
     train_loader, sampler, valid_loader = loaders
     best: dict[str, float] = {}
     for index, phase in enumerate(recipe.phases):
@@ -127,6 +146,7 @@ def _train_phases(
             run_opts,
             recipe.average_decay,
             teacher,
+            keep if index == len(recipe.phases) - 1 else None,
         )
         best = brain.train_phase(train_loader(), sampler, valid_loader)
     return best

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import load_bundle
+from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.training import run
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.progress import Averages
 
@@ -99,6 +101,27 @@ def test_the_bundle_is_the_best_checkpoint_with_the_affine_applied(
             expected, _ = network.eval()(0.25 * (features + 8.0), exit=exit)
             mask, _ = bundle(features, exit=exit)
             torch.testing.assert_close(mask, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["concat_joint", "concat_layerwise"])
+def test_the_best_so_far_can_be_used_before_the_end(
+    name: str, train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_validation(monkeypatch, [5.0, 4.0, *(6.0 for _ in range(4))])
+    kept = []
+    save = run.save_bundle
+
+    def recorded(network: DynamicNsNet2, folder: Path, training: dict[str, Any]) -> Path:
+        save(network, folder, training)
+        weights = torch.cat([value.flatten() for value in load_bundle(folder).parameters()])
+        kept.append((folder.name, training["best"]["epoch"], weights))
+        return folder
+
+    monkeypatch.setattr(run, "save_bundle", recorded)
+    bundle = train_small(tmp_path, name, max_epochs=3)
+    assert [(folder, epoch) for folder, epoch, _ in kept] == [("bundle_so_far", 1), ("bundle_so_far", 2), ("bundle", 2)]
+    assert torch.equal(kept[1][2], kept[2][2]) and not torch.equal(kept[0][2], kept[1][2])
+    assert not bundle.with_name("bundle_so_far").exists()
 
 
 def test_the_recipes_options_apply_and_the_command_line_wins(
