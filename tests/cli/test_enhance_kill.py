@@ -47,7 +47,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_killed_run_leaves_only_whole_files_and_the_next_goes_on(recordings: Path, tmp_path: Path, jobs: str) -> None:
     out = tmp_path / "out"
     with subprocess.Popen([*COMMAND, recordings, "-o", out, "--jobs", jobs], cwd=ROOT) as program:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while len(results(out)) < 2:
             assert time.monotonic() < until and program.poll() is None
             time.sleep(0.01)

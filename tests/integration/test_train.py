@@ -81,7 +81,7 @@ def test_killed_and_started_again(data: Path, tmp_path: Path) -> None:
     words = command("concat_layerwise", data, tmp_path / "killed", *options)
     process = subprocess.Popen(words, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while "exits_1 epoch 2/" not in process.stdout.readline():
         assert time.monotonic() < until
     process.send_signal(signal.SIGKILL)
@@ -233,7 +233,7 @@ def test_two_processes_killed_and_started_again(name: str, data: Path, tmp_path:
     words = [*TORCHRUN, *command(name, data, tmp_path / "killed", *options)[1:]]
     process = subprocess.Popen(words, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while "epoch 3/" not in process.stdout.readline():
         assert time.monotonic() < until
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
