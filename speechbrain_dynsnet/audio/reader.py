@@ -96,11 +96,13 @@ class AudioReader:
             if start:
                 self._file.seek(start)
             while done < end:
-                block = self._file.read(min(size, end - done), dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                self._check_samples(block, done)
-                done += len(block)
+                wanted = min(size, end - done)
+                block = self._file.read(wanted, dtype="float32", always_2d=True)
+                if len(block):
+                    self._check_samples(block, done)
+                    done += len(block)
+                if len(block) < wanted:
+                    break  # not given: who has all that he needs may not ask for more, where it would be told
                 yield block
         except soundfile.LibsndfileError as error:
             raise self._damaged(error) from error
@@ -141,7 +143,8 @@ class AudioReader:
 def _check_readable(path: Path) -> None:
     # libsndfile calls all of these "System error" or "Format not recognised".
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; give an audio file")
+        closed = not os.access(path, os.R_OK | os.X_OK)
+        raise InputError(f"{path}: is a folder{' that you may not read' if closed else ''}; give an audio file")
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     if not path.is_file():

@@ -17,6 +17,7 @@ from speechbrain_dynsnet.audio.suppressor import MaskModel
 from speechbrain_dynsnet.errors import InputError
 
 Array = NDArray[np.float32]
+_LITTLE_S = 60  # more silence than that, and than sound, costs more than is saved
 
 
 def enhance_together(
@@ -44,8 +45,8 @@ def enhance_together(
     Raises
     ------
     InputError
-        As `enhance_file`, for any of them; and when they are not all of one channel and rate. The targets of those that
-        were not yielded are as they were.
+        As `enhance_file`, for any of them; and when they are not all of one channel and rate and of about one length.
+        The targets of those that were not yielded are as they were.
     """
     exit = model.check_exit(settings.exit)
     with ExitStack() as undo:
@@ -56,6 +57,8 @@ def enhance_together(
             if (passes[-1].rate, passes[-1].channels) != (passes[0].rate, 1):
                 raise InputError(f"{paths[0]}: files that go together must be of one channel and one rate")
         rate, lengths = passes[0].rate, [one.frames for one in passes]
+        if len(files) * max(lengths) - sum(lengths) > max(sum(lengths), _LITTLE_S * rate):
+            raise InputError(f"{files[0][0]}: files that go together must be of about one length")
         # Of one channel, all ways are this one.
         each = replace(settings, channels="each")
         enhancer = BlockEnhancer(model, rate, len(files), each, str(files[0][0]), lengths)
@@ -73,7 +76,7 @@ def _side_by_side(passes: Sequence[FilePass], size: int) -> Iterator[Array]:
     """Blocks of (time, files), as long as the longest."""
     readers = [one.blocks(size) for one in passes]
     longest = max(one.frames for one in passes)
-    for begin in range(0, longest, size):
+    for begin in range(0, longest or 1, size):  # one without samples says so when it is read
         together = np.zeros((min(size, longest - begin), len(passes)), np.float32)
         for column, reader in enumerate(readers):
             block = next(reader, None)

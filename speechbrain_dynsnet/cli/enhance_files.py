@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -16,9 +17,10 @@ from speechbrain_dynsnet.audio.together import enhance_together
 from speechbrain_dynsnet.audio.unfinished import remove_unfinished
 from speechbrain_dynsnet.cli.enhance_model import ModelChoice
 from speechbrain_dynsnet.cli.worklist import Task
-from speechbrain_dynsnet.cli.worklog import Row, Worklog, version_of
+from speechbrain_dynsnet.cli.worklog import Row, Worklog, replaced_since, version_of
 from speechbrain_dynsnet.errors import InputError, one_line, printable
 
+logger = logging.getLogger(__name__)
 _NO_MEMORY = re.compile("allocate memory|out of memory")  # torch and onnxruntime raise a RuntimeError with these words
 
 
@@ -62,13 +64,20 @@ class FileWorker:
     def _side_by_side(self, model: MaskModel, tasks: Sequence[Task]) -> dict[Task, Row]:
         """The rows of all; if something goes wrong, of those done by then: it shows again when the others go alone."""
         rows: dict[Task, Row] = {}
+        before: list[list[int] | None] = []
         begun = time.perf_counter()
-        with suppress(Exception):
-            before = [self._prepare(task) for task in tasks]
+        try:
+            before.extend(map(self._prepare, tasks))
             files = [(task.source, task.target) for task in tasks]
             for index, facts in enhance_together(model, files, self.settings, tasks[0].in_place):
                 took_s = (time.perf_counter() - begun) / len(tasks)  # its part
                 rows[tasks[index]] = self._done(tasks[index], before[index], took_s, facts)
+        except Exception as error:
+            if _is_fault(error):  # alone it may not show, and would never be seen
+                logger.warning("files go one at a time, not side by side: %s", _reason(tasks[0], error))
+            for task, state in zip(tasks, before, strict=False):  # not twice, if it went wrong just after
+                if task not in rows and replaced_since(state, task):
+                    rows[task] = self.worklog.row(task, self.key, state)
         return rows
 
     def _alone(self, model: MaskModel, task: Task) -> Row:
@@ -157,13 +166,18 @@ def size_of(path: Path) -> int:
         return 0
 
 
+def _is_fault(error: Exception) -> bool:
+    """Whether it is one in the program."""
+    return not (isinstance(error, InputError | OSError | MemoryError) or _NO_MEMORY.search(str(error)))
+
+
 def _reason(task: Task, error: Exception) -> str:
     """The message without the file that the row names."""
     if isinstance(error, InputError):
         return one_line(InputError(str(error).removeprefix(f"{task.source}: ")))
     if isinstance(error, OSError):
         return one_line(error)
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+    if not _is_fault(error):
         return "there is too little memory for it; end other programs, or give fewer --jobs"
     place = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__}: {one_line(error)}" if str(error) else type(error).__name__

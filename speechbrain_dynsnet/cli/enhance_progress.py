@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Progress:
     """
 
     def __init__(self, tasks: Sequence[Task], quiet: bool = False, every_s: float = _EVERY_S) -> None:
-        self._sizes = {str(task.source.absolute()): size_of(task.source) for task in tasks}
+        self._sizes = {os.path.abspath(task.source): size_of(task.source) for task in tasks}  # as rows name them
         self._files, self._failed, self._seconds = 0, 0, 0.0
         self._quiet, self._every_s = quiet, every_s
         self._begun = self._said = time.monotonic()

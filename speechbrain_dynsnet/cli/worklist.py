@@ -131,8 +131,16 @@ def _walk(folder: Path, recursive: bool, skipped: str | None) -> Iterator[Path]:
         if (where := os.path.realpath(here)) in visited:
             continue
         visited.add(where)
-        with os.scandir(here) as entries:
-            named = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        try:
+            with os.scandir(here) as entries:
+                named = sorted(
+                    (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
+                )
+        except PermissionError:
+            if here == folder:
+                raise
+            yield here  # as a file: to enhance it fails, which the user is told
+            continue
         for entry in named:
             path = here / entry.name
             if entry.is_dir(follow_symlinks=False):

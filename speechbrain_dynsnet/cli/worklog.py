@@ -127,7 +127,7 @@ class Worklog:
     def outcome(self, task: Task, settings: str) -> Row | None:
         """What became of a file in this run, by the record alone; None when it is still to be done."""
         row = self.of_this_run(settings)[0].get(self.name(task))
-        return row if row is not None and (row.facts or row.failure or _replaced_since(row, task)) else None
+        return row if row is not None and (row.facts or row.failure or replaced_since(row.source_state, task)) else None
 
     def of_this_run(self, settings: str) -> tuple[dict[str, Row], list[int], float]:
         """Rows by target of all ranks since they last began, the ranks that have not ended, the longest time in s.
@@ -206,7 +206,7 @@ class Finished:
         last = rows[-1]
         if task.in_place and last.facts is None and not last.failure:
             # The run was killed after it said that it would replace this file.
-            return last if _replaced_since(last, task) else None
+            return last if replaced_since(last.source_state, task) else None
         for row in reversed(rows):
             of_this = task.in_place or (
                 row.source == os.path.abspath(task.source) and _same(row.source_state, version_of(task.source))
@@ -234,10 +234,16 @@ def _name(task: Task, folder: Path) -> str:
     return os.path.relpath(task.target, folder)
 
 
-def _replaced_since(announced: Row, task: Task) -> bool:
-    """Whether another file has taken the place of the one that was announced: it has another inode."""
-    before, now = announced.source_state, version_of(task.target)
-    return task.in_place and before is not None and now is not None and before[2] != now[2]
+def replaced_since(before: list[int] | None, task: Task) -> bool:
+    """Whether, in place, another file has taken the place of the one that was announced as this version.
+
+    It has another inode, and another date: the same file has another inode too, once it was put back with its date
+    from a backup, or its disk is mounted elsewhere.
+    """
+    now = version_of(task.target)
+    if not task.in_place or before is None or now is None:
+        return False
+    return before[2] != now[2] and not _same(before, now)
 
 
 def _same(one: list[int] | None, other: list[int] | None) -> bool:

@@ -90,6 +90,33 @@ def test_what_is_wrong_with_one_leaves_all_targets_that_were_not_done(tmp_path: 
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("share", [0.999, 0.9, 0.6])
+def test_a_cut_file_within_one_block_is_refused_as_it_is_alone(tmp_path: Path, count: int, share: float) -> None:
+    """Of MP3 only reading tells it: the header promises all, and what is missing would come out as silence."""
+    files = [(tmp_path / f"{number}.mp3", tmp_path / f"out_{number}.mp3") for number in range(count)]
+    noise = np.random.default_rng(0).normal(0.0, 0.1, 48_777)
+    for source, target in files:
+        soundfile.write(source, noise, 16000)
+        target.write_bytes(b"before")
+    source = files[0][0]
+    source.write_bytes(source.read_bytes()[: int(share * source.stat().st_size)])
+    with pytest.raises(InputError, match="cut short"):
+        list(enhance_together(REMEMBERING, files, Settings()))
+    with pytest.raises(InputError, match="cut short"):
+        enhance_file(REMEMBERING, *files[0])
+    assert all(target.read_bytes() == b"before" for _, target in files)
+
+
+@pytest.mark.parametrize("lengths", [[0], [0, 0, 0], [0, 1000], [1000, 0]])
+def test_files_without_samples_leave_nothing(tmp_path: Path, lengths: list[int]) -> None:
+    files = record(tmp_path, 16000, lengths)
+    with pytest.raises(InputError, match="holds no samples"):
+        list(enhance_together(REMEMBERING, files, Settings()))
+    assert not any(target.exists() for _, target in files)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_file_is_done_when_it_ends_and_a_later_fault_does_not_undo_it(tmp_path: Path) -> None:
     files = record(tmp_path, 16000, [40_000, 200_000, 200_000])
     together = enhance_together(REMEMBERING, files, Settings())
@@ -98,3 +125,10 @@ def test_a_file_is_done_when_it_ends_and_a_later_fault_does_not_undo_it(tmp_path
     together.close()
     assert [target.exists() for _, target in files] == [True, False, False]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_files_of_very_different_lengths_do_not_go_together(tmp_path: Path) -> None:
+    files = record(tmp_path, 8000, [8000 * 100, 8000, 8000, 8000])
+    with pytest.raises(InputError, match="of about one length"):
+        list(enhance_together(REMEMBERING, files, Settings()))
+    assert not any(target.exists() for _, target in files)

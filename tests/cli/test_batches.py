@@ -137,3 +137,55 @@ def test_when_the_record_is_full_no_file_is_enhanced_twice(
     rows = worker(tasks)
     assert [row.failure for row in rows] == ["the disk is full"] * 6
     assert sorted(done) == recordings[:6] and (recordings[0].parent / FOLDER).is_dir()
+
+
+def failing_with(error: Exception, done: list[Path]) -> Any:
+    """`enhance_together` that replaces the first file and then fails, before it can say so."""
+    together = enhance_files.enhance_together
+
+    def failing(model: MaskModel, files: Sequence[tuple[Path, Path]], *others: Any) -> Iterator[tuple[int, FileFacts]]:
+        for index, _ in together(model, files, *others):
+            done.append(files[index][1])
+            raise error
+            yield
+
+    return failing
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), TypeError("a fault of ours")])
+def test_in_place_what_went_wrong_after_a_file_was_replaced_does_not_enhance_it_twice(
+    recordings: list[Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    done: list[Path] = []
+    alone = enhance_files.enhance_file
+
+    def counting(model: MaskModel, source: Path, target: Path, *others: Any) -> FileFacts:
+        done.append(target)
+        return alone(model, source, target, *others)
+
+    monkeypatch.setattr(enhance_files, "enhance_together", failing_with(error, done))
+    monkeypatch.setattr(enhance_files, "enhance_file", counting)
+    folder = recordings[0].parent
+    rows = worker_for(folder)(plan([str(path) for path in recordings[:4]], None))
+    assert sorted(done) == recordings[:4]
+    assert not any(row.failure for row in rows)
+    finished = Worklog(folder).finished("key")
+    assert all(finished.find(Task(path, path)) for path in recordings[:4])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(TypeError("of ours"), True), (InputError("bad file"), False), (RuntimeError("out of memory"), False)],
+)
+def test_a_fault_that_shows_side_by_side_only_is_told(
+    recordings: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(enhance_files, "enhance_together", failing_with(error, []))
+    rows = worker_for(tmp_path / "out")(plan([str(path) for path in recordings[:4]], str(tmp_path / "out")))
+    assert all(row.facts for row in rows)
+    assert ("please report it" in caplog.text) == told

@@ -24,7 +24,7 @@ from speechbrain_dynsnet.cli import main
 from speechbrain_dynsnet.cli.enhance_progress import Progress
 from speechbrain_dynsnet.cli.enhance_run import rank_and_ranks
 from speechbrain_dynsnet.cli.worklist import Task
-from speechbrain_dynsnet.cli.worklog import Row
+from speechbrain_dynsnet.cli.worklog import Row, Worklog
 from speechbrain_dynsnet.errors import InputError
 
 RATE = 16000
@@ -279,6 +279,18 @@ def test_where_there_is_no_terminal_a_line_now_and_then(capsys: pytest.CaptureFi
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("1 of 4 files, ") and first.endswith(" left") and "x real time" in first
     assert second.startswith("2 of 4 files, 1 failed, ")
+
+
+def test_the_time_left_knows_files_of_a_folder_beside_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [Path("..", Path.cwd().name, f"{number}.bin") for number in range(2)]
+    for path in paths:
+        path.write_bytes(bytes(1_000_000))
+    tasks = [Task(path, path) for path in paths]
+    with Progress(tasks, every_s=0.0) as progress:
+        progress.add(Worklog(tmp_path).row(tasks[0], "", None, facts={"frames": RATE, "rate": RATE}))
+    assert "about 00:00 left" in capsys.readouterr().err  # half is done, in less than a second
 
 
 @pytest.mark.parametrize(("inputs", "end"), [(("in", "--recursive"), "2 of 2 files"), (("in/a.wav",), "0.25/0.25")])

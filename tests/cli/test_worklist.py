@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,24 @@ def test_loops_of_links_end_and_each_folder_is_met_once() -> None:
         "in/other/b.wav": "out/other/b.wav",
         "in/z/a.wav": "out/z/a.wav",
     }
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over_and_the_others_are_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    touch("in/a/a.wav", "in/closed/b.wav", "in/d/d.wav")
+    scandir = os.scandir
+
+    def guarded(path: Path) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    sources = [str(task.source) for task in plan(["in"], "out", recursive=True)]
+    assert sources == ["in/a/a.wav", "in/closed", "in/d/d.wav"]
+    with pytest.raises(PermissionError):
+        plan(["in/closed"], "out")
 
 
 def test_what_is_no_regular_file_is_not_passed_over() -> None:

@@ -129,6 +129,18 @@ def test_in_place_a_kill_just_after_the_replacement_counts_as_done(task: Task) -
     assert worklog.finished("one").find(here) is None
 
 
+def test_in_place_a_file_that_a_kill_spared_and_a_backup_brought_back_is_not_done(task: Task) -> None:
+    here = Task(task.target, task.target)
+    worklog = Worklog(task.target.parent)
+    worklog.begin("key")
+    worklog.announce(here, "one")
+    backup = here.target.with_name("backup")
+    shutil.copy2(here.target, backup)  # with its date
+    os.replace(backup, here.target)
+    assert worklog.finished("one").find(here) is None
+    assert worklog.outcome(here, "one") is None
+
+
 def test_in_place_a_file_that_failed_and_was_mended_is_not_done(task: Task) -> None:
     here = Task(task.source, task.source)
     worklog = Worklog(task.source.parent)
