@@ -96,8 +96,8 @@ def file_pass(source: Path, target: Path, in_place: bool = False) -> Iterator[Fi
         As `AudioReader`, `AudioWriter` and `check_output`; for a target that is the source, without `in_place`, or with
         it, when the name says another format than the file has.
     """
-    check_output(target, source=None if in_place else source)
     with AudioReader(source) as reader:
+        check_output(target, source=None if in_place else source)
         if in_place and target.exists() and target.samefile(source):
             target = Path(os.path.realpath(target))  # a link stays one
             if container_for(target, reader.format) not in (reader.format, "RF64"):
