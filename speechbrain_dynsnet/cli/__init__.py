@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from speechbrain_dynsnet import __version__
-from speechbrain_dynsnet.cli import bench, data, enhance, evaluate, export, stream
+from speechbrain_dynsnet.cli import bench, card, data, enhance, evaluate, export, push, stream
 from speechbrain_dynsnet.errors import one_line_errors
 
 
@@ -25,5 +25,5 @@ def main() -> None:
     """Noise suppression at several compute budgets, with Dynamic nsNet2."""
 
 
-for module in (bench, data, enhance, evaluate, export, stream):
+for module in (bench, card, data, enhance, evaluate, export, push, stream):
     main.add_command(module.command)

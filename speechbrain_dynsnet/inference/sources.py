@@ -147,7 +147,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id}: no such local folder, no copy in the cache, and the Hugging Face Hub "
+            f"{repo_id}: no such local folder, no whole copy in the cache, and the Hugging Face Hub "
             f"cannot be reached ({problem or _reason(error)}); check the name and the connection"
         ) from error
     except (OSError, ValueError, _TRANSPORT_ERROR) as error:

@@ -90,7 +90,7 @@ def save_bundle(
     try:
         (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (fresh / HYPERPARAMS).write_text(_HYPERPARAMS.format(arguments=arguments.rstrip()), encoding="utf-8")
-        (fresh / CARD).write_text(card or _short_card(network.architecture), encoding="utf-8")
+        (fresh / CARD).write_text(card or short_card(network.architecture), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(weights, fresh / WEIGHTS, metadata={"architecture": json.dumps(architecture)})
         fresh.chmod(0o755)  # temporary folders, and safetensors' files, are for their owner alone
@@ -226,7 +226,8 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _short_card(architecture: Architecture) -> str:
+def short_card(architecture: Architecture) -> str:
+    """The card that a bundle has until `dynsnet card` makes one from measured results."""
     return (
         "---\nlibrary_name: speechbrain\ntags: [audio-to-audio, speech-enhancement, PyTorch, speechbrain]\n---\n"
         f"# Dynamic nsNet2: {architecture.family}, exits {list(architecture.exits)}\n\n"
