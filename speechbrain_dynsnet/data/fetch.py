@@ -212,6 +212,8 @@ class Fetcher:
 
     def _fetch_rest(self, url: str, part: Path, mark: Path, by_checksum: bool, headers: dict[str, str]) -> None:
         """Bring `part` from what it has to the end; _Interrupted when that stops on the way."""
+        if not (by_checksum or mark.exists()):
+            self._discard(part, mark)  # nothing would show that what follows belongs to it
         have = _size(part)
         headers["Accept-Encoding"] = "identity"  # bytes as they are stored, so that they can be counted
         if have:

@@ -34,7 +34,7 @@ from speechbrain_dynsnet.data.tracks import TrackList, Tracks
 from speechbrain_dynsnet.errors import InputError
 
 # As the recipes have them: hparams/parts/mixing.yaml, and clip_s of hparams/.
-MIXING = MixDistribution(babble_probability=0.1)
+MIXING = MixDistribution(babble_probability=0.1, band_limit_probability=0.1)
 CLIP_S = 2.0
 
 
