@@ -18,10 +18,15 @@ LOCK = ".lock"  # in the folder; empty, and stays there, for a lock file that is
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path) -> Iterator[int]:
     """Keep other runs out of a folder until the context ends or the process does, kill -9 included.
 
     Processes that this one starts do not hold it: they may outlive it for a moment.
+
+    Yields
+    ------
+    int
+        The descriptor of the lock, for processes that must hold it too, as long as they live (`pass_fds`).
 
     Raises
     ------
@@ -41,4 +46,4 @@ def hold(folder: Path) -> Iterator[None]:
                 raise InputError(
                     f"{folder}: another run is writing to it; wait for it, or give another folder"
                 ) from None
-        yield
+        yield lock.fileno()

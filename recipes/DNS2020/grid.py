@@ -1,0 +1,382 @@
+"""The paper's grid: its models trained on one budget of audio, measured on one test set, and put in one table.
+
+python recipes/DNS2020/grid.py MANIFEST.csv OUT --test_set SET [--hours H] [--jobs N] [-- --batch_size 32]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+import speechbrain as sb
+
+from speechbrain_dynsnet.cli.pairing import find_pairs
+from speechbrain_dynsnet.cli.tasks import Task, run_tasks
+from speechbrain_dynsnet.data.folder_lock import hold
+from speechbrain_dynsnet.data.manifest import read_corpus
+from speechbrain_dynsnet.errors import InputError, one_line_errors
+from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, Configuration
+from speechbrain_dynsnet.evaluation.evaluate import check_lengths
+from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
+from speechbrain_dynsnet.evaluation.summary import BASELINE
+from speechbrain_dynsnet.model.importing import load_network
+from speechbrain_dynsnet.training.budget import Budget, share_out
+from speechbrain_dynsnet.training.folder import public_settings, settings
+from speechbrain_dynsnet.training.recipe import Recipe, load_recipe
+from speechbrain_dynsnet.writing import write_table, write_text
+
+ROOT = Path(__file__).parents[2]
+TRAIN = (sys.executable, str(ROOT / "train.py"))
+EVALUATE = (sys.executable, "-m", "speechbrain_dynsnet.cli", "evaluate")
+REPORT = (sys.executable, str(Path(__file__).with_name("report.py")))
+REPEATED = "concat_joint_0135"  # comes first, and is trained with every seed
+HALF = "baseline_half"  # what `pretrain` starts from: its hours are in the budget of those cells
+SETTINGS = "settings.json"
+# What may differ between cells, or from one run of the grid to the next.
+_FREE_SETTINGS = (
+    *("family", "scheme", "exits", "architecture", "phases", "max_epochs", "clips_per_epoch", "seed"),
+    *("num_workers", "trial_epochs"),
+)
+# Keys of the recipe that are the grid's to set.
+_DECIDED = (
+    *("exits", "seed", "max_epochs", "clips_per_epoch", "patience", "schedule", "baseline", "teacher"),
+    *("data_folder", "shards", "output_folder"),
+)
+COLUMNS = (
+    *("cell", "training", "model", "exits", "seed", "hours", "own_hours", "starts_from", "max_epochs"),
+    *("clips_per_epoch", "state", "command"),
+)
+_SHOWN = ("cell", "hours", "own_hours", "state", "command")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training.
+
+    Arguments
+    ---------
+    name : str
+        Of its folder.
+    configuration : Configuration
+        What is trained.
+    seed : int
+        Of weights and data.
+    share : float
+        Of the budget; the rest goes to
+    start : str or None
+        the cell whose model it starts from.
+    """
+
+    name: str
+    configuration: Configuration
+    seed: int
+    share: float = 1.0
+    start: str | None = None
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is in the table: all that got the whole budget are."""
+        return self.share == 1.0 or self.start is not None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a grid is, and what its cells have in common."""
+
+    data: Path
+    out: Path
+    test_set: Path
+    hours: float
+    teacher: Path | None
+    options: tuple[str, ...]
+
+    def bundle(self, cell: str) -> Path:
+        """The model of a cell."""
+        return self.out / "models" / cell / "bundle"
+
+    def results(self, cell: str) -> Path:
+        """Its evaluation."""
+        return self.out / "results" / cell
+
+    def state(self, cell: str) -> str:
+        """How far its training is."""
+        bundle = self.bundle(cell)
+        return "done" if bundle.is_dir() else "begun" if bundle.parent.is_dir() else "not yet"
+
+    def words(self, configuration: Configuration) -> tuple[str, ...]:
+        """For train.py: what tells neither cells of a configuration apart nor their budget."""
+        recipe = "_".join(filter(None, (configuration.family, configuration.scheme)))
+        words = [str(ROOT / "hparams" / f"{recipe}.yaml"), "--data_folder", str(self.data)]
+        words += ["--exits", str(list(configuration.exits)), "--schedule", "one_cycle"]
+        words += ["--teacher", str(self.teacher)] if self.teacher else []
+        return (*words, *self.options)
+
+    def load(self, configuration: Configuration) -> tuple[Recipe, Any]:
+        """The recipe as train.py would have it but for these, and SpeechBrain's run options."""
+        path, run_opts, overrides = sb.parse_arguments(list(self.words(configuration)))
+        return load_recipe(path, overrides), run_opts
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides the results of all cells alike."""
+        recipe, run_opts = self.load(PAPER_CONFIGURATIONS[0])
+        values = public_settings(settings(recipe, {**read_corpus(self.data)}, run_opts))
+        alike = {name: value for name, value in values.items() if name not in _FREE_SETTINGS}
+        return {"hours": self.hours, "test_set": self.test_set.resolve().name} | alike
+
+
+@dataclass(frozen=True)
+class Training:
+    """A cell, its part of the budget, and the command that trains it."""
+
+    cell: Cell
+    budget: Budget
+    command: tuple[str, ...]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("data", metavar="MANIFEST.csv", type=Path)
+@click.argument("out", metavar="OUT", type=Path)
+@click.argument("options", metavar="[-- OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--test_set", metavar="SET", type=Path, required=True, help="As for `dynsnet evaluate`.")
+@click.option("--teacher", type=Path, help="A bundle, or nsNet2's weights (.npz), that all cells learn from too.")
+@click.option("--hours", default=100.0, help="Of audio for each model, over all its phases.")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="So many cells at once, of one thread each.")
+@click.option(
+    "--seeds", metavar="N,N",
+    help=f"The first is for all cells; the others are for {REPEATED} only. [default: the recipe's]",
+)  # fmt: skip
+@click.option("--only", metavar="NAME,NAME", help="Train and measure these; the table has all that are there.")
+@click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", help="Of training.")
+@click.option("--dry_run", is_flag=True, help="Say what would be trained, how long, and what is done.")
+def main(
+    data: Path,
+    out: Path,
+    options: tuple[str, ...],
+    test_set: Path,
+    teacher: Path | None,
+    hours: float,
+    jobs: int,
+    seeds: str | None,
+    only: str | None,
+    precision: str,
+    dry_run: bool,
+) -> None:
+    """Train the paper's models on pairs from MANIFEST.csv, or a data folder; measure them, and write a table, in OUT.
+
+    OPTIONS are for train.py, such as `-- --batch_size 32`. The same command goes on where it was stopped, and leaves
+    out what is done.
+    """
+    try:
+        with one_line_errors():
+            grid = Grid(data, out, test_set, hours, teacher, ("--precision", precision, *options))
+            check(grid)
+            cells = make_cells(grid.load(PAPER_CONFIGURATIONS[0])[0].seed, read_seeds(seeds))
+            trainings = [plan(grid, cell) for cell in choose(cells, only)]
+            if dry_run:
+                show(rows_of(grid, trainings))
+                return
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it runs ends with it
+            for folder in ("models", "results"):
+                (out / folder).mkdir(parents=True, exist_ok=True)
+            with hold(out) as lock:
+                write_text(out / SETTINGS, json.dumps(grid.settings, indent=2) + "\n")
+                failures = train(grid, trainings, jobs, lock)
+                failures |= evaluate(grid, cells, trainings, jobs, lock)
+                failures |= report(grid, cells, lock)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    for name, reason in failures.items():
+        click.echo(f"failed: {name}: {reason}", err=True)
+    sys.exit(1 if failures else 0)
+
+
+def check(grid: Grid) -> None:
+    """InputError for what cannot be trained or measured, or is not the grid that OUT has."""
+    if not 0.0 < grid.hours < math.inf:
+        raise InputError(f"--hours is {grid.hours:g}: give some hours of audio, such as 100")
+    check_lengths(find_pairs(grid.test_set))
+    _, _, overrides = sb.parse_arguments(["", *grid.options])
+    for line in overrides.splitlines():
+        if (key := line.partition(":")[0]) in _DECIDED:
+            raise InputError(f"--{key} is the grid's to set: leave it out of the options for train.py")
+    if grid.teacher is not None:
+        load_network(grid.teacher)
+    now, record = grid.settings, grid.out / SETTINGS
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else now
+    different = [
+        f"{name} {before.get(name)!r} -> {now.get(name)!r}"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise InputError(
+            f"{grid.out}: holds another grid ({'; '.join(different)}); give another OUT, or the same settings"
+        )
+
+
+def read_seeds(text: str | None) -> list[int]:
+    """Different whole numbers with commas between."""
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise InputError(f"--seeds is {text!r}: give whole numbers with commas between, such as 1,2,3")
+    return list(dict.fromkeys(map(int, words)))
+
+
+def make_cells(own_seed: int, seeds: Sequence[int] = ()) -> list[Cell]:
+    """All cells, in the order of training.
+
+    A name tells the seed unless it is the recipe's own: a grid can be trained with another seed beside the first.
+    """
+
+    def name(base: str, seed: int) -> str:
+        return base if seed == own_seed else f"{base}_seed{seed}"
+
+    seed, *more = seeds or (own_seed,)
+    half = name(HALF, seed)
+    cells = [Cell(half, PAPER_CONFIGURATIONS[0], seed, 0.5)]
+    for one in sorted(
+        PAPER_CONFIGURATIONS, key=lambda one: (one.family != BASELINE, one.slug != REPEATED, one.scheme != "joint")
+    ):
+        share, start = (0.5, half) if one.family == "pretrain" else (1.0, None)
+        cells.append(Cell(name(one.slug, seed), one, seed, share, start))
+    repeated = next(one for one in PAPER_CONFIGURATIONS if one.slug == REPEATED)
+    return cells + [Cell(name(REPEATED, seed), repeated, seed) for seed in more]
+
+
+def choose(cells: Sequence[Cell], only: str | None) -> list[Cell]:
+    """The cells that are asked for, and those that they start from."""
+    names = [cell.name for cell in cells]
+    asked = set(names) if only is None else {name.strip() for name in only.split(",")}
+    if unknown := sorted(asked.difference(names)):
+        raise InputError(f"--only: no cell is called {unknown[0]!r}; there are {', '.join(names)}")
+    asked |= {cell.start for cell in cells if cell.name in asked and cell.start is not None}
+    return [cell for cell in cells if cell.name in asked]
+
+
+def plan(grid: Grid, cell: Cell) -> Training:
+    """The part of the budget that a cell has, in epochs, and its command; InputError when that is too little."""
+    recipe, _ = grid.load(cell.configuration)
+    try:
+        budget = share_out(cell.share * grid.hours, recipe)
+    except InputError as error:
+        part = "" if cell.share == 1.0 else f" has {cell.share:g} of --hours"
+        raise InputError(f"{cell.name}{part}: {error}") from error
+    words = [*TRAIN, *grid.words(cell.configuration)]
+    words += ["--output_folder", str(grid.bundle(cell.name).parent), "--seed", str(cell.seed)]
+    words += ["--baseline", str(grid.bundle(cell.start))] if cell.start else []
+    for name in ("max_epochs", "clips_per_epoch", "patience"):
+        words += [f"--{name}", str(getattr(budget, name))]
+    return Training(cell, budget, tuple(words))
+
+
+def rows_of(grid: Grid, trainings: Sequence[Training]) -> list[dict[str, str]]:
+    """Rows with `COLUMNS`; `hours` are those of the model, its start included, and `own_hours` without."""
+    own = {one.cell.name: one.budget.hours for one in trainings}
+    rows: list[dict[str, Any]] = [
+        {
+            "cell": cell.name,
+            "training": cell.configuration.scheme,
+            "model": cell.configuration.family,
+            "exits": " ".join(map(str, cell.configuration.exits)),
+            "seed": cell.seed,
+            "hours": f"{own[cell.name] + (own[cell.start] if cell.start else 0.0):.3f}",
+            "own_hours": f"{own[cell.name]:.3f}",
+            "starts_from": cell.start or "",
+            "max_epochs": one.budget.max_epochs,
+            "clips_per_epoch": one.budget.clips_per_epoch,
+            "state": grid.state(cell.name),
+            "command": shlex.join(one.command),
+        }
+        for one in trainings
+        for cell in (one.cell,)
+    ]
+    return [{name: str(value) for name, value in row.items()} for row in rows]
+
+
+def show(rows: Sequence[dict[str, str]]) -> None:
+    """Print them, in columns."""
+    rows = [dict(zip(_SHOWN, _SHOWN, strict=True)), *rows]
+    widths = [max(len(row[name]) for row in rows) for name in _SHOWN[:-1]]
+    for row in rows:
+        cells = [row[name].ljust(width) for name, width in zip(_SHOWN[:-1], widths, strict=True)]
+        click.echo("  ".join([*cells, row[_SHOWN[-1]]]))
+
+
+def train(grid: Grid, trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
+    """Train what is not trained, with `grid.csv` up to date; why what has failed did."""
+    tasks = []
+    for one in trainings:
+        bundle = grid.bundle(one.cell.name)
+        log = bundle.parent.with_name(f"{one.cell.name}.log")
+        needs = grid.bundle(one.cell.start) if one.cell.start else None
+        tasks.append(Task(one.cell.name, one.command, log, bundle, needs))
+
+    def note() -> None:
+        write_table(grid.out / "grid.csv", COLUMNS, rows_of(grid, trainings))
+
+    note()
+    return run_tasks(tasks, jobs, [lock], note)
+
+
+def evaluate(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
+    """Measure what is trained and not measured, the baseline first, by whose scores the others are; failures."""
+    baseline = grid.results(next(cell.name for cell in cells if cell.is_row and cell.configuration.family == BASELINE))
+    trained = [one.cell.name for one in trainings if one.cell.is_row and grid.bundle(one.cell.name).is_dir()]
+    failures: dict[str, str] = {}
+    for names in ([name for name in trained if name == baseline.name], [x for x in trained if x != baseline.name]):
+        by = ("--baseline", str(baseline)) if names != [baseline.name] and is_measured(baseline) else ()
+        tasks = []
+        for name in names:
+            results = grid.results(name)
+            words = (*EVALUATE, str(grid.bundle(name)), "--test_set", str(grid.test_set), "--jobs", str(jobs))
+            log = results.with_name(f"{name}.log")
+            command = (*words, *by, "-o", str(results))
+            tasks.append(Task(f"evaluation of {name}", command, log, results / SUMMARY, grid.bundle(name)))
+        failures |= run_tasks(tasks, 1, [lock])
+    return failures
+
+
+def report(grid: Grid, cells: Sequence[Cell], lock: int) -> dict[str, str]:
+    """Put all that is measured, in whatever run, in a table; failures."""
+    measured = sorted(folder for folder in (grid.out / "results").iterdir() if is_measured(folder))
+    if not measured:
+        return {}
+    output = grid.out / "report"
+    words = (*REPORT, *map(str, measured), "-o", str(output))
+    if models := compared(grid, cells):
+        words += ("--test_set", str(grid.test_set), *(word for model in models for word in ("--model", str(model))))
+    task = Task("report", words, grid.out / "report.log", output / "table2.md", always=True)
+    failures = run_tasks([task], 1, [lock])
+    if not failures:
+        click.echo(f"\n{task.leaves.read_text(encoding='utf-8')}\nwritten to {output}")
+    return failures
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether an evaluation is finished."""
+    return (folder / CLIPS).is_file() and (folder / SUMMARY).is_file()
+
+
+def compared(grid: Grid, cells: Sequence[Cell]) -> list[Path]:
+    """Models whose masks are drawn: of one family and exits, trained jointly and layer by layer where both are."""
+    alike: dict[tuple[str, tuple[int, ...]], list[Path]] = {}
+    for cell in cells:
+        bundle = grid.bundle(cell.name)
+        if cell.configuration.scheme and cell.seed == cells[0].seed and bundle.is_dir():
+            alike.setdefault((cell.configuration.family, cell.configuration.exits), []).append(bundle)
+    return max(alike.values(), key=len, default=[])
+
+
+if __name__ == "__main__":
+    main()
