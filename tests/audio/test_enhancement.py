@@ -136,6 +136,21 @@ def test_a_linked_mask_is_the_highest_of_all() -> None:
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_source_stays_where_it_is_in_noise_on_all_sides(rate: int) -> None:
+    """One mask for all is a linear filter: what is in two channels alike comes out alike, whatever else is in them."""
+    source, *sides = noise(3, 30000)
+    samples = np.stack([0.5 * source + 0.3 * sides[0], 0.2 * source + 0.3 * sides[1]])
+    samples = np.concatenate([samples, samples[:1] - samples[1:]])
+
+    def error(**choices: str) -> float:
+        left, right, difference = enhance_audio(REMEMBERING, Audio(samples, rate), Settings(**choices)).samples
+        return float(np.abs(left - right - difference).max())
+
+    assert error(channels="linked") < 1e-5
+    assert error(channels="each") > 1e-2
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
 def test_equal_channels_give_what_one_gives(rate: int) -> None:
     one = noise(1, 9000)
     wanted = enhance_audio(REMEMBERING, Audio(one, rate)).samples
