@@ -17,6 +17,11 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
         Its full name.
     homes : mapping of str to str
         From public name to the module, below the package, that defines it.
+
+    Returns
+    -------
+    pair of callable
+        To be called so in the package's module.
     """
 
     def load(name: str) -> Any:

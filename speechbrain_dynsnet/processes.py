@@ -38,6 +38,11 @@ def map_unordered(work: Callable[[Item], Result], items: Iterable[Item], jobs: i
     jobs : int
         Processes.
 
+    Yields
+    ------
+    Result
+        Of any item that is finished.
+
     Raises
     ------
     InputError
@@ -62,10 +67,12 @@ def map_until_killed(
 
     Arguments
     ---------
-    work, jobs
+    work : callable
         See `map_unordered`.
     items : deque
         Taken from the left as they are begun; what is left in it at the end was not touched.
+    jobs : int
+        Processes.
     ahead : int
         Items begun for each process: with 2, one waits for it, and with 1 no process has more than the one it works on.
     context : BaseContext or None

@@ -48,7 +48,18 @@ _FREE_SETTINGS = (
 )
 # Keys of the recipe that are the grid's to set.
 _DECIDED = (
-    *("exits", "seed", "max_epochs", "clips_per_epoch", "patience", "schedule", "baseline", "teacher"),
+    *(
+        "family",
+        "scheme",
+        "exits",
+        "seed",
+        "max_epochs",
+        "clips_per_epoch",
+        "patience",
+        "schedule",
+        "baseline",
+        "teacher",
+    ),
     *("data_folder", "shards", "output_folder"),
 )
 COLUMNS = (

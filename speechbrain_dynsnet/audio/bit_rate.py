@@ -30,6 +30,11 @@ def compression(subtype: str, rate: int, channels: int, bits_per_second: float) 
         How many.
     bits_per_second : float
         Of the source.
+
+    Returns
+    -------
+    dict
+        `compression_level`, for MP3 `bitrate_mode` too; empty for what is not lossy.
     """
     kilobits = bits_per_second / 1000
     if subtype == "MPEG_LAYER_III":

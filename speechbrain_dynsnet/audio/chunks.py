@@ -70,6 +70,11 @@ def walk(file: BinaryIO) -> Iterator[Chunk]:
     file : file
         Open for reading, anywhere. A file that is not made of chunks has none.
 
+    Yields
+    ------
+    Chunk
+        One after the other.
+
     Raises
     ------
     Damaged

@@ -57,6 +57,11 @@ def container_for(path: Path, wanted: str = "", subtype: str = "", samples: int 
     samples : int
         How many there will be, over all channels: WAV becomes RF64 beyond 4 GB.
 
+    Returns
+    -------
+    str
+        Such as `WAV`, `RF64` or `FLAC`.
+
     Raises
     ------
     InputError

@@ -101,6 +101,11 @@ def metadata_of(path: Path, format: str, subtype: str) -> Metadata:
         The file.
     format, subtype : str
         Its container and encoding, in libsndfile's words.
+
+    Returns
+    -------
+    Metadata
+        Where its parts are, and why there may be more.
     """
     kind, parts, problem = _kind(format, subtype), [], ""
     if kind in _WAYS:

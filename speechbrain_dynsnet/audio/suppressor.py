@@ -46,6 +46,11 @@ def suppressor_for(model: MaskModel, rate: int, channels: int, settings: Setting
     settings : Settings
         What is done with it.
 
+    Returns
+    -------
+    Suppressor
+        New, before the first sample.
+
     Raises
     ------
     InputError

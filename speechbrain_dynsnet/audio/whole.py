@@ -47,6 +47,11 @@ def length_of_samples(path: Path) -> int | None:
     ---------
     path : Path
         Such as a W64 file.
+
+    Returns
+    -------
+    int or None
+        As the header says, which may be more than the file holds.
     """
     with path.open("rb") as file, suppress(Damaged):
         for chunk in walk(file):

@@ -90,7 +90,7 @@ class AudioWriter:
         self._disk: _Disk | None = None
 
     def write(self, samples: Array) -> None:
-        """Add (time, channels) float32, full scale is 1; any length."""
+        """Add (time, channels) float32, full scale is 1; any length. InputError for NaN and infinity."""
         if not np.isfinite(samples).all():
             raise InputError(f"{self.path}: not written, because the samples to write hold NaN or infinity")
         if self.subtype not in ("FLOAT", "DOUBLE"):

@@ -25,6 +25,11 @@ def batches(tasks: Sequence[Task], jobs: int = 1) -> list[Batch]:
         In any order.
     jobs : int
         Processes that share them: each gets two batches at least.
+
+    Returns
+    -------
+    list of Batch
+        Each task is in one of them.
     """
     most = _MOST if jobs == 1 else min(_MOST, max(1, len(tasks) // (2 * jobs)))
     sizes = {task: size_of(task.source) for task in tasks}

@@ -66,6 +66,11 @@ def choose_model(model: str | None, device: str) -> ModelChoice:
     device : str
         Such as `cpu` or `cuda:0`.
 
+    Returns
+    -------
+    ModelChoice
+        Nothing of it is loaded yet.
+
     Raises
     ------
     InputError

@@ -80,6 +80,11 @@ class Run:
             A CSV file to write.
         write_page : callable or None
             Called at the end, of several ranks by the last to finish, with all results that are there.
+
+        Returns
+        -------
+        int
+            The exit code of the command.
         """
         worklog = self._worklog
         mine = share(self._tasks, worklog.rank, worklog.ranks)

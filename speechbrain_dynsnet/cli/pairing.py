@@ -30,6 +30,11 @@ def find_pairs(test_set: Path) -> list[Pair]:
         names, and perhaps `log.csv` with more about them; a folder with `no_reverb/` or `with_reverb/` that are such
         folders; or a CSV file with the columns clean and noisy, as paths from its folder.
 
+    Returns
+    -------
+    list of Pair
+        With a clean and a noisy file each.
+
     Raises
     ------
     InputError
@@ -62,6 +67,11 @@ def match_enhanced(pairs: Sequence[Pair], folder: Path) -> list[Pair]:
     folder : Path
         With a file for each: of the name of the noisy file or the clean one (whatever the extension), or of the same
         `fileid_N`.
+
+    Returns
+    -------
+    list of Pair
+        In the order of `pairs`.
 
     Raises
     ------

@@ -27,6 +27,7 @@ def command(model: Path, repo_id: str, private: bool, dry_run: bool) -> None:
     try:
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
+        from speechbrain_dynsnet.hub.card import loaded_by_examples
         from speechbrain_dynsnet.hub.repo_ids import check_repo_id
         from speechbrain_dynsnet.hub.upload import plan_upload, push
     except ModuleNotFoundError as error:
@@ -34,6 +35,8 @@ def command(model: Path, repo_id: str, private: bool, dry_run: bool) -> None:
 
     check_repo_id(repo_id)
     upload = plan_upload(model)
+    if (loaded := loaded_by_examples(upload.card)) not in (None, repo_id):
+        click.echo(f"the card's example loads {loaded}: make it with `dynsnet card --repo_id {repo_id}`", err=True)
     if dry_run:
         _print(upload, repo_id)
         return

@@ -57,7 +57,7 @@ class Joiner:
         self.inactive = 0
 
     def find_response(self) -> Segment:
-        """An impulse response that is not silent."""
+        """An impulse response that is not silent; InputError when many draws find none."""
         for _ in range(_MISSES):
             track = self._pick(self.recordings.tracks.impulse_responses)
             response = Segment(track.path, 0, track.samples)

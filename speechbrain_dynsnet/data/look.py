@@ -114,6 +114,11 @@ def look(data: str, settings: LookSettings) -> Look:
     settings : LookSettings
         How.
 
+    Returns
+    -------
+    Look
+        What was found and measured, of each split.
+
     Raises
     ------
     InputError

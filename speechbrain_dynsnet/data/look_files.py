@@ -76,6 +76,11 @@ def look_at_files(
     seed : int
         Another seed is another sample.
 
+    Returns
+    -------
+    FilesLook
+        Of all headers, and of what was heard.
+
     Raises
     ------
     InputError

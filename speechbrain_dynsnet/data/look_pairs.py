@@ -63,7 +63,7 @@ class FilePairs:
     log: dict[int, Row]
 
     def pair(self, number: int) -> LookPair:
-        """Read a pair."""
+        """Read a pair; InputError when its files cannot be read or differ in length."""
         files = self.files[number]
         noisy, clean = _read_mono(files.noisy), _read_mono(files.clean)
         if len(noisy) != len(clean):

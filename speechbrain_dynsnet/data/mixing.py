@@ -119,6 +119,11 @@ def draw(tracks: Tracks, distribution: MixDistribution, samples: int, rng: np.ra
     rng : Generator
         All randomness comes from here.
 
+    Returns
+    -------
+    MixParameters
+        What `mix` makes the pair of.
+
     Raises
     ------
     InputError

@@ -56,6 +56,11 @@ def open_recordings(corpus: Corpus, root: str | Path, decoded_folder: str | Path
         The folder that names are relative to.
     decoded_folder : str or Path
         Where decoded copies are kept.
+
+    Returns
+    -------
+    Recordings
+        Ready to draw from.
     """
     originals: dict[str, str] = {}
 

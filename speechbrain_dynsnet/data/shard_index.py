@@ -64,7 +64,7 @@ def check_pairs(index: Mapping[str, Any], place: str) -> None:
 
 
 def split_address(shards: str) -> tuple[str, list[str] | None]:
-    """The folder or its address, and the names of the shards in it; None: all of them."""
+    """The folder or its address, and the names of the shards in it; None: all. InputError for several folders."""
     if not shards.endswith(".tar"):
         return shards.rstrip("/") or "/", None
     expanded = [one.rpartition("/") for one in expand_urls(shards)]
@@ -75,7 +75,7 @@ def split_address(shards: str) -> tuple[str, list[str] | None]:
 
 
 def choose_shards(index: Mapping[str, Any], names: list[str] | None, folder: Path) -> list[dict[str, Any]]:
-    """The descriptions of the named shards, in the order of the index."""
+    """The descriptions of the named shards, in the order of the index; InputError when one is not there, or none is."""
     known = {shard["name"]: shard for shard in index["shards"]}
     unknown = [name for name in names or () if name not in known]
     if unknown:

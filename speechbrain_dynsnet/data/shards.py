@@ -176,6 +176,11 @@ def open_shards(shards: str, cache: Path | None = None) -> ShardSet:
     cache : Path or None
         Where `fetch_shards` has put them, when `shards` is an address.
 
+    Returns
+    -------
+    ShardSet
+        Checked against the index.
+
     Raises
     ------
     InputError

@@ -228,6 +228,11 @@ def noisy_name(parameters: ClipParameters, clip: Clip, name: Callable[[str], str
         The clip.
     name : callable
         Gives the recording's name for the path of a track.
+
+    Returns
+    -------
+    str
+        With its extension, `.wav`.
     """
     speech, noise = (
         "-".join(Path(name(segment.path)).stem for segment in segments if segment.path is not None)

@@ -62,10 +62,16 @@ def make_trial_set(
         The same seed and sizes give the same files, bit for bit (on one machine: another's numpy
         may round differently). Every file has a random stream of its own, so that a change of one
         size leaves the other files as they are.
-    speakers, clips_per_speaker, noises, impulse_responses : int
+    speakers, clips_per_speaker : int
         How many there are.
-    clip_s, noise_s : float
-        How long each clip of speech and each noise is, in seconds.
+    clip_s : float
+        How long each clip of speech is, in seconds.
+    noises : int
+        How many there are.
+    noise_s : float
+        How long each of them is, in seconds.
+    impulse_responses : int
+        How many there are.
 
     Returns
     -------

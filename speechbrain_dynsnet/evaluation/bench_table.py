@@ -39,6 +39,11 @@ def to_markdown(rows: Sequence[Row]) -> str:
     ---------
     rows : sequence of dict
         What `speechbrain_dynsnet.evaluation.bench.bench` returns.
+
+    Returns
+    -------
+    str
+        Markdown: tables, and a list of the bounds.
     """
     lengths = " / ".join(map(str, FILES_S))
     tables = [

@@ -54,6 +54,11 @@ def macs_bound_ms(share: float, deepest_ms: float) -> float:
         Of the deepest exit's multiply-accumulates.
     deepest_ms : float
         What the deepest exit takes.
+
+    Returns
+    -------
+    float
+        In ms.
     """
     return share * deepest_ms + MACS_MARGIN_MS
 
@@ -65,6 +70,11 @@ def check_bounds(rows: Sequence[_Row]) -> list[Bound]:
     ---------
     rows : sequence of dict
         What `speechbrain_dynsnet.evaluation.bench.bench` returns. Of peers that were not measured there are no bounds.
+
+    Returns
+    -------
+    list of Bound
+        What was measured beside what it may be.
     """
     return list(_bounds(rows))
 

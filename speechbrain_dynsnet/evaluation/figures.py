@@ -41,6 +41,11 @@ def draw_boxes(rows: Sequence[Row], title: str = "") -> Figure:
     title : str
         Above everything.
 
+    Returns
+    -------
+    Figure
+        Of matplotlib; not yet saved.
+
     Raises
     ------
     InputError

@@ -146,6 +146,11 @@ def draw_masks(noisy: NDArray[np.complex64], masks: Mapping[str, Mask], title: s
         (time, 257) each, gains in [0, 1].
     title : str
         Above everything.
+
+    Returns
+    -------
+    Figure
+        Of matplotlib; not yet saved.
     """
     columns = 2
     lines = -(-(1 + len(masks)) // columns)

@@ -89,6 +89,11 @@ def pesq_wb(clean: Signal, estimate: Signal) -> float:
     clean, estimate : array
         (time,), 16 kHz, from 0.25 to 30 s.
 
+    Returns
+    -------
+    float
+        MOS-LQO.
+
     Raises
     ------
     MetricFailure
@@ -116,6 +121,11 @@ def stoi(clean: Signal, estimate: Signal, rate: int = SAMPLE_RATE) -> float:
     rate : int
         In Hz; the measure itself works at 10 kHz.
 
+    Returns
+    -------
+    float
+        Up to 1, which the clean signal itself has.
+
     Raises
     ------
     MetricFailure
@@ -139,6 +149,11 @@ def si_sdr_db(clean: Signal, estimate: Signal) -> float:
     clean, estimate : array
         (time,).
 
+    Returns
+    -------
+    float
+        In dB, finite.
+
     Raises
     ------
     MetricFailure
@@ -160,6 +175,11 @@ def dnsmos_scores(estimate: Signal) -> tuple[float, float, float, float]:
     ---------
     estimate : array
         (time,), 16 kHz. It needs no clean signal. What is beyond full scale is clipped, as in a file of 16 bits.
+
+    Returns
+    -------
+    tuple of float
+        P.808, SIG, BAK and OVRL.
 
     Raises
     ------

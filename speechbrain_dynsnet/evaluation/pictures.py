@@ -60,7 +60,23 @@ def draw_exits(
 def draw_panel(
     figure: Figure, axes: Axes, values: NDArray[np.float32], name: str, is_mask: bool = False, has_bar: bool = True
 ) -> None:
-    """Draw a spectrogram (levels in dB, the loudest 0) or a mask, (time, bins), over seconds and kHz."""
+    """Draw a spectrogram or a mask over seconds and kHz.
+
+    Arguments
+    ---------
+    figure : Figure
+        Of matplotlib, and
+    axes : Axes
+        a part of it.
+    values : array
+        (time, bins): levels in dB, the loudest 0; or gains in [0, 1].
+    name : str
+        Above it.
+    is_mask : bool
+        Whether these are gains.
+    has_bar : bool
+        Whether a bar of colours stands beside it.
+    """
     seconds = values.shape[0] * HOP / SAMPLE_RATE
     image = axes.imshow(
         values.T,

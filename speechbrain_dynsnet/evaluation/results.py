@@ -65,7 +65,7 @@ class ResultFolder:
         return list(csv.DictReader(io.StringIO(whole), self.columns))
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep the rows of one clip."""
+        """Keep the rows of one clip; InputError when they cannot be written."""
         text = io.StringIO()
         csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
         try:

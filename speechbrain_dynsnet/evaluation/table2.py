@@ -126,6 +126,11 @@ def read_paper(path: Path) -> list[Row]:
     path : Path
         CSV with `PAPER_COLUMNS`. `kind` is `mean`, or `share_of_baseline`; an empty `training` is not known.
 
+    Returns
+    -------
+    list of dict
+        With `PAPER_COLUMNS`, as text.
+
     Raises
     ------
     InputError

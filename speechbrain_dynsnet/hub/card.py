@@ -33,6 +33,7 @@ from speechbrain_dynsnet.model.bundle import (
 )
 
 _WEIGHTS_LINE = re.compile(r"SHA-256 of `" + re.escape(WEIGHTS) + r"`: `([0-9a-f]{64})`")
+_EXAMPLE = re.compile(r'EnhanceDynamic\.from_hparams\("([^"]+)"\)')
 _SCHEMES = {"joint": "trained jointly", "layerwise": "trained layer by layer"}
 _PACKAGE = "speechbrain_dynsnet"
 
@@ -82,6 +83,11 @@ def make_card(
         Sources and licences.
     given : Given or None
         The rest.
+
+    Returns
+    -------
+    ModelCard
+        Front matter and Markdown; `str` of it is the file.
 
     Raises
     ------
@@ -141,6 +147,12 @@ def read_card(bundle: Path) -> ModelCard:
     if (named := _WEIGHTS_LINE.search(text)) and named[1] != weights_digest(bundle):
         raise InputError(f"{path}: is the card of other weights than those in {WEIGHTS}; {advice} --overwrite")
     return card
+
+
+def loaded_by_examples(card: ModelCard) -> str | None:
+    """The id that the example of a card made here loads; None when there is no such example, or one without an id."""
+    found = _EXAMPLE.search(card.text)
+    return found and found[1]
 
 
 def recorded_training(bundle: Path) -> Mapping[str, Any]:
@@ -222,8 +234,8 @@ def _limits(
     architecture: Architecture, training: Mapping[str, Any], data: TrainingData | None, given: Given
 ) -> list[str]:
     return [
-        f"Nothing above {architecture.sample_rate / 2000:g} kHz passes: the model runs at "
-        f"{architecture.sample_rate / 1000:g} kHz.",
+        f"It hears up to {architecture.sample_rate / 2000:g} kHz: in files of higher rates what is above follows the "
+        "gain of the bands below.",
         f"Languages of the training speech: {', '.join(given.languages) or 'not given'}. How it "
         "treats others is not given.",
         f"Types of noise in training: {noise_types(data) if data else 'not given'}. Others may pass.",

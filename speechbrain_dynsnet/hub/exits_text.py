@@ -27,6 +27,11 @@ def exits_table(costs: Sequence[ExitCost], results: Results, bench: Mapping[int,
         Scores.
     bench : mapping of int to dict or None
         Times, by exit.
+
+    Returns
+    -------
+    str
+        A table in Markdown, a row a system.
     """
     metrics = results.metrics(SHOWN)
     timed = [engine for engine in _PRECISIONS if bench and all(_ms(row, engine) for row in bench.values())]

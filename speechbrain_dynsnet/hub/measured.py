@@ -76,6 +76,11 @@ def read_results(path: Path, bundle: Path, costs: Sequence[ExitCost]) -> Results
     costs : sequence of ExitCost
         Of each of its exits.
 
+    Returns
+    -------
+    Results
+        Checked against the bundle.
+
     Raises
     ------
     InputError

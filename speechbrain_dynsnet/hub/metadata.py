@@ -23,6 +23,7 @@ _TYPES = {  # names as other cards have them; the two DNSMOS scales are told apa
     "si_sdr_db": "si-sdr",
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual")  # ISO 639-1 to 639-3
+_LICENCE = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _PAPER = "arxiv:2308.16678"
 _DECIMALS = 3
 
@@ -52,14 +53,21 @@ def make_metadata(
     datasets : sequence of str
         Ids on the Hub.
 
+    Returns
+    -------
+    ModelCardData
+        Without what was not given.
+
     Raises
     ------
     InputError
-        For a language or data set that is none by its form.
+        For a language, licence or data set that is none by its form.
     """
     for language in languages:
         if not _LANGUAGE.fullmatch(language):
             raise InputError(f"no language {language!r}: give ISO 639 codes, such as en,de")
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise InputError(f"no licence {licence!r}: give it as the Hub calls it, such as apache-2.0, or other")
     for dataset in datasets:
         check_hub_name(dataset, "data set")
     figures = _figures(results, costs)

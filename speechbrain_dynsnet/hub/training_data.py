@@ -66,6 +66,11 @@ def summarise(path: Path, rows: Sequence[Mapping[str, str]], expected_files: int
     expected_files : int or None
         How many files the model says that it was trained on.
 
+    Returns
+    -------
+    TrainingData
+        Sources by kind, the largest first.
+
     Raises
     ------
     InputError

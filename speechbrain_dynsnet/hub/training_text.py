@@ -24,6 +24,11 @@ def describe_training(training: Mapping[str, Any], teacher_note: str = "") -> st
         `training` of the bundle's `config.json`.
     teacher_note : str
         What the teacher was: the bundle has no more than a checksum.
+
+    Returns
+    -------
+    str
+        Markdown.
     """
     if "phases" not in training:  # nothing, or what somebody else noted: then what is missing is unknown
         noted = "; ".join(f"{name}: {value}" for name, value in training.items())

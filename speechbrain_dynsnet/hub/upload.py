@@ -96,6 +96,11 @@ def push(
     report : callable
         Told of each step as it begins.
 
+    Returns
+    -------
+    Pushed
+        Where the model is now.
+
     Raises
     ------
     InputError

@@ -26,11 +26,8 @@ from speechbrain_dynsnet.model.network import DynamicNsNet2
 class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     """Denoise speech with one model at the compute budget of any of its exits.
 
-    An early exit runs fewer layers and removes less noise. Make one with `from_hparams`.
-
-    Arguments
-    ---------
-    See `speechbrain.inference.interfaces.Pretrained`; `modules` holds the network as `model`.
+    An early exit runs fewer layers and removes less noise. Make one with `from_hparams`: what the constructor takes is
+    that of `speechbrain.inference.interfaces.Pretrained`, and `modules` holds the network as `model`.
 
     Example
     -------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_dynsnet.audio.constants import BINS, HOP, POWER_FLOOR, SAMPLE_RATE, WINDOW
 from speechbrain_dynsnet.errors import InputError
 
+if TYPE_CHECKING:
+    from speechbrain_dynsnet.model.stages import Stage
+
 FAMILIES = ("baseline", "pretrain", "split", "concat")
+ADDED_FAMILIES: dict[str, Callable[[Architecture, int], Stage]] = {}  # by `register_family`
 LAYER_KINDS = ("fc", "gru", "gru", "fc", "fc", "fc")  # stage 0..5 of nsNet2
 FC1_ACTIVATIONS = ("relu", "none")
 LAST_STAGE = len(LAYER_KINDS) - 1
@@ -24,7 +28,7 @@ class Architecture:
     Arguments
     ---------
     family : str
-        `baseline`, `pretrain`, `split` or `concat`.
+        `baseline`, `pretrain`, `split`, `concat`, or one that `register_family` added.
     exits : sequence of int
         Stages (0..5) whose mask may be the output, ascending. The stages after the last one are not built.
     fc1_activation : str
@@ -59,8 +63,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exits", check_exits(self.exits))
-        if self.family not in FAMILIES:
-            raise InputError(f"no family {self.family!r}: choose one of {', '.join(FAMILIES)}")
+        if self.family not in (known := (*FAMILIES, *ADDED_FAMILIES)):
+            raise InputError(f"no family {self.family!r}: choose one of {', '.join(known)}")
         if self.fc1_activation not in FC1_ACTIVATIONS:
             raise InputError(f"fc1_activation is {self.fc1_activation!r}: choose relu or none")
         if self.fc1_activation == "none" and not self.is_chain:
@@ -104,6 +108,31 @@ class Architecture:
         if missing := sorted(known - set(values)):
             raise InputError(f"the architecture lacks {missing}")
         return cls(**values)
+
+
+def register_family(name: str, make_stage: Callable[[Architecture, int], Stage]) -> None:
+    """Add a family of your own, for as long as this process runs.
+
+    Whoever loads a bundle of that family must have registered it before; an exported file needs nothing.
+
+    Arguments
+    ---------
+    name : str
+        What `family` is then called, in lower case. A name that was registered before gets the new stages.
+    make_stage : callable
+        (architecture, stage number 0..deepest exit) to the stage, as `model.stages` has them. Stage 0 reads the
+        `bins` features, and every stage emits `bins` mask features.
+
+    Raises
+    ------
+    InputError
+        For the name of a family of this package, or one that is no lower-case word.
+    """
+    if name in FAMILIES:
+        raise InputError(f"the family {name!r} is there already: give yours another name")
+    if not (name.isidentifier() and name.islower()):
+        raise InputError(f"{name!r} names no family: give a word in lower case")
+    ADDED_FAMILIES[name] = make_stage
 
 
 def check_exits(exits: Sequence[int]) -> tuple[int, ...]:

@@ -110,6 +110,11 @@ def load_bundle(folder: str | Path = SHIPPED_BUNDLE) -> DynamicNsNet2:
     folder : str or Path
         A bundle; the shipped model by default.
 
+    Returns
+    -------
+    DynamicNsNet2
+        On the CPU.
+
     Raises
     ------
     InputError

@@ -148,5 +148,10 @@ def make_network(family: str, exits: Sequence[int], **sizes: Any) -> DynamicNsNe
         Stage numbers.
     **sizes
         The other fields of `Architecture`.
+
+    Returns
+    -------
+    DynamicNsNet2
+        On the CPU.
     """
     return DynamicNsNet2(Architecture(family=family, exits=check_exits(exits), **sizes))

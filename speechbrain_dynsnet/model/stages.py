@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dynsnet.model.architecture import LAYER_KINDS, Architecture
+from speechbrain_dynsnet.model.architecture import ADDED_FAMILIES, LAYER_KINDS, Architecture
 from speechbrain_dynsnet.model.layers import Layer, LayerState, Recurrent, make_layer, run_side_by_side
 
 StageOutput = tuple[Tensor, Tensor | None, LayerState]
@@ -92,7 +92,7 @@ Stage = ChainStage | SplitStage
 
 def make_stages(architecture: Architecture) -> list[Stage]:
     """The stages 0..deepest exit of an architecture."""
-    make = _chain_stage if architecture.is_chain else _split_stage
+    make = ADDED_FAMILIES.get(architecture.family, _chain_stage if architecture.is_chain else _split_stage)
     return [make(architecture, index) for index in range(architecture.deepest + 1)]
 
 

@@ -19,6 +19,11 @@ def seal(content: bytes) -> bytes:
     ---------
     content : bytes
         With `OPEN_SEAL` in its metadata, and nowhere else.
+
+    Returns
+    -------
+    bytes
+        As long as `content`.
     """
     assert content.count(OPEN_SEAL.encode()) == 1
     return content.replace(OPEN_SEAL.encode(), hashlib.sha256(content).hexdigest().encode())

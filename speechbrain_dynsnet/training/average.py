@@ -21,6 +21,11 @@ def make_average(network: DynamicNsNet2, decay: float) -> AveragedModel:
     decay : float
         Below 1; the average reaches about 1 / (1 - decay) steps back. In the first steps it reaches back a tenth of
         the way only, for fresh weights are worth nothing.
+
+    Returns
+    -------
+    AveragedModel
+        Of torch; its `module` is the averaged network.
     """
 
     @torch.no_grad()

@@ -141,6 +141,11 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         -------
         dict of str to float
             What the best checkpoint was saved with: its epoch and validation losses.
+
+        Raises
+        ------
+        InputError
+            When training diverges, or SpeechBrain was told to test only.
         """
         self.batches = {sb.Stage.TRAIN: len(train), sb.Stage.VALID: len(valid)}
         self.train_sampler = sampler

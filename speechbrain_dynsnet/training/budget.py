@@ -43,6 +43,11 @@ def share_out(hours: float, recipe: Recipe) -> Budget:
     recipe : Recipe
         Whose epochs become about as long as they were.
 
+    Returns
+    -------
+    Budget
+        What comes to these hours.
+
     Raises
     ------
     InputError

@@ -41,6 +41,11 @@ class Teacher:
             runs in its type.
         loss : MultiExitLoss
             Which made the terms.
+
+        Returns
+        -------
+        LossTerms
+            New ones; the loss of any mask by them has the distance to the teacher's in it.
         """
         mask, _ = self.network.to(features.device)(features)
         return loss.towards(terms, mask, self.weight)

@@ -61,6 +61,11 @@ def settings(recipe: Recipe, data: Mapping[str, Corpus | ShardSet], run_opts: An
         wherever they are.
     run_opts : dict or RunOptions
         SpeechBrain's, from the command line.
+
+    Returns
+    -------
+    dict
+        As JSON can hold it.
     """
     plain: dict[str, Any] = {
         name: value for name, value in vars(recipe).items() if isinstance(value, (int, float, str, type(None)))
@@ -110,7 +115,7 @@ def check_same_run(folder: Path, now: Mapping[str, Any]) -> None:
 def open_run_folder(folder: Path, values: Mapping[str, Any], yaml_path: str | Path, overrides: str) -> None:
     """Make the folder, with the recipe as it runs (overrides resolved), its settings and the environment.
 
-    All ranks must call it; the main process writes.
+    All ranks must call it; the main process writes. InputError when it cannot.
     """
     if if_main_process():
         with open(yaml_path, encoding="utf-8") as file:

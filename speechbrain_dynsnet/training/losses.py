@@ -103,6 +103,11 @@ class MultiExitLoss:
             (batch, time, bins), what masks are drawn towards.
         weight : float
             Of the added term.
+
+        Returns
+        -------
+        LossTerms
+            New ones.
         """
         drawn = mask.float().clamp(min=_MASK_FLOOR).pow_(self.compression).mul_(terms.quadratic).mul_(weight)
         return LossTerms(

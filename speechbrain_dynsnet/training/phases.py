@@ -51,6 +51,11 @@ def joint(exits: Sequence[int], max_epochs: int = 400, exit_weights: Sequence[fl
         The paper: 400.
     exit_weights : sequence of float or None
         alpha_i, one an exit; None is 1 each.
+
+    Returns
+    -------
+    list of Phase
+        One.
     """
     exits = check_exits(exits)
     weights = tuple(exit_weights) if exit_weights is not None else (1.0,) * len(exits)
@@ -70,6 +75,11 @@ def layerwise(exits: Sequence[int], max_epochs: int = 50, growing: bool = True) 
         Cap of a phase; the paper: 50.
     growing : bool
         Whether the cap is `max_epochs * (stage + 1)`, as the paper has it for `split` and `concat`.
+
+    Returns
+    -------
+    list of Phase
+        In the order of the exits.
     """
     exits = check_exits(exits)
     return [

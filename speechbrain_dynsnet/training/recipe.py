@@ -91,6 +91,11 @@ def load_recipe(path: str | Path, overrides: str = "") -> Recipe:
     overrides : str
         YAML that replaces top-level keys, as SpeechBrain's command line gives it.
 
+    Returns
+    -------
+    Recipe
+        Checked: it can be trained on data that suit it.
+
     Raises
     ------
     InputError

@@ -43,6 +43,11 @@ def make_schedule(name: str, optimizer: Optimizer, total_steps: int) -> Schedule
     total_steps : int
         Steps of the whole phase.
 
+    Returns
+    -------
+    Schedule
+        Told of each step and epoch by the Brain.
+
     Raises
     ------
     InputError

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ import speechbrain as sb
 import yaml
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_dynsnet.data.mixing import MixDistribution
+from speechbrain_dynsnet.inference import EnhanceDynamic
+from speechbrain_dynsnet.model.bundle import SHIPPED_BUNDLE
 from speechbrain_dynsnet.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +22,14 @@ RECIPES = sorted((ROOT / "hparams").glob("*.yaml"))
 NAMES = {"baseline"} | {
     f"{family}_{scheme}" for family in ("pretrain", "split", "concat") for scheme in ("joint", "layerwise")
 }
-CODE = "\n".join(path.read_text() for path in (ROOT / "speechbrain_dynsnet" / "training").glob("*.py"))
+CODE = ROOT / "speechbrain_dynsnet"
+TRAINING = [path for path in (CODE / "training").glob("*.py") if path.name != "recipe.py"]  # which only checks them
+
+
+def read_of(name: str, *paths: Path) -> set[str]:
+    """The attributes that code reads of a variable."""
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == name}
 
 
 def keys_of(path: Path) -> list[str]:
@@ -55,11 +67,27 @@ def test_another_set_of_exits_reaches_network_and_phases(path: Path, exits: tupl
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_each_key_is_used(path: Path) -> None:
-    references = path.read_text()
-    for key in keys_of(path):
-        used = f"recipe.{key}" in CODE or f"!ref <{key}>" in references or key.startswith("__")
-        assert used, f"{key} of {path.name} is read by nobody"
+def test_each_key_is_used_and_each_that_is_used_is_there(path: Path) -> None:
+    keys, text, read = set(keys_of(path)), path.read_text(encoding="utf-8"), read_of("recipe", *TRAINING)
+    referenced = {key for key in keys if re.search(rf"!ref [^#\n]*<{key}[.\[>]", text)}
+    assert {key for key in keys if not key.startswith("__")} == (read & keys) | referenced
+    only_for_pretrain = set() if path.stem.startswith("pretrain") else {"baseline"}
+    assert read - keys == only_for_pretrain
+
+
+def test_each_key_of_the_mixing_is_used_and_each_that_is_used_is_there() -> None:
+    keys = set(keys_of(ROOT / "hparams" / "parts" / "mixing.yaml"))
+    assert keys == read_of("distribution", CODE / "data" / "mixing.py")
+    assert keys == {field.name for field in fields(MixDistribution)}
+
+
+def test_the_keys_of_a_bundle_are_those_that_speechbrain_reads() -> None:
+    """In a bundle too, a key that is called as a run option would set it."""
+    path = SHIPPED_BUNDLE / "hyperparams.yaml"
+    keys = set(keys_of(path))
+    read = {*EnhanceDynamic.HPARAMS_NEEDED, "modules", "pretrainer"}
+    assert keys == read | {"model"} and "model: !ref <model>" in path.read_text(encoding="utf-8")
+    assert not RunOptions().as_dict().keys() & keys
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

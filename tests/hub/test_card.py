@@ -136,6 +136,8 @@ class TestFrontMatter:
         ("option", "value", "told"),
         [
             ("--languages", "English", "no language 'English'"),
+            ("--license", "Apache 2", "no licence 'Apache 2': give it as the Hub calls it"),
+            ("--license", "", "no licence ''"),
             ("--datasets", "a/b/c", "'a/b/c' cannot be the name of a data set"),
             ("--repo_id", "quiet", "names no user"),
         ],

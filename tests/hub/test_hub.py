@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 
 from speechbrain_dynsnet.cli import main
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.hub.card import make_card
+from speechbrain_dynsnet.hub.card import Given, make_card
 from speechbrain_dynsnet.inference import EnhanceDynamic
 from speechbrain_dynsnet.inference.sources import resolve_source
 from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, load_bundle, save_bundle
@@ -96,6 +96,14 @@ class TestPush:
         assert "stays here, as no part of the model: notes.txt" in result.stdout
         assert "license: not given" in result.stdout and "PESQ-WB, exit 3: 2.03" in result.stdout
         assert not hub.asked and not hub.repos
+
+    @pytest.mark.parametrize(("named", "noted"), [(None, "loads THIS_MODEL"), ("user/other", "user/other"), (NAME, "")])
+    def test_a_card_whose_example_loads_another_model_is_noted(
+        self, hub: Hub, bundle: Path, results: Path, named: str | None, noted: str
+    ) -> None:
+        (bundle / "README.md").write_text(str(make_card(bundle, results, given=Given(repo_id=named))))
+        told = run(bundle, NAME, "--dry_run").stderr
+        assert noted in told and (f"--repo_id {NAME}" in told) is bool(noted)
 
     @pytest.mark.parametrize("name", ["", "model", "a/b/c", "user/", "us er/model", "user/mo--del", "user/m.git"])
     def test_a_name_that_cannot_be_is_refused(self, hub: Hub, bundle: Path, name: str) -> None:

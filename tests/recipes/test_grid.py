@@ -257,6 +257,7 @@ def test_another_grid_in_the_same_folder_is_refused(run: Run, known_bundle: Path
         (["--test_set", "gone"], "gone: no such folder or file"),
         (["--teacher", "gone"], "gone: no such"),
         (["--", "--max_epochs", "3"], "--max_epochs is the grid's to set"),
+        (["--", "--family", "split"], "--family is the grid's to set"),
         (["--", "--shards=a"], "--shards is the grid's to set"),
         (["--", "--lrr", "3"], "unknown key 'lrr', did you mean lr?"),
     ],

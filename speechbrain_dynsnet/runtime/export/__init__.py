@@ -96,7 +96,7 @@ def build_model(
     frames: int | str = 1,
     signal: str = FEATURES,
 ) -> onnx.ModelProto:
-    """What `export_onnx` writes."""
+    """What `export_onnx` writes; InputError for what it refuses."""
     wanted = network.exits if exits is None else (exits,) if isinstance(exits, int) else tuple(sorted(set(exits)))
     if not wanted:
         raise InputError(f"no exit to export: choose some of {list(network.exits)}")

@@ -51,6 +51,11 @@ def frame_costs(network: DynamicNsNet2, exits: tuple[int, ...], precision: str, 
         Some of its exits.
     precision, signal : str
         As of `export_onnx`.
+
+    Returns
+    -------
+    list of FrameCost
+        In the order of `exits`.
     """
     return [
         _cost(build_model(network, exit, precision=precision, signal=signal), exit, network.macs_per_frame(exit))

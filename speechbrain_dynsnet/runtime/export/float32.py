@@ -29,7 +29,7 @@ class Float32:
         self.dense_rank = 2 if axes.time is None else 3
 
     def linear(self, graph: Graph, x: str, weight: Array, bias: Array, name: str) -> str:
-        """See `Precision`."""
+        """See `Precision.linear`."""
         if self._axes.time is None:
             inputs = [x, graph.weight(weight, f"{name}.weight"), graph.weight(bias, f"{name}.bias")]
             return graph.add("Gemm", inputs, transB=1)
@@ -39,7 +39,7 @@ class Float32:
     def gru(
         self, graph: Graph, x: str, layers: Sequence[Recurrent], states: Sequence[str], names: Sequence[str]
     ) -> tuple[str, list[str]]:
-        """See `Precision`."""
+        """See `Precision.gru`."""
         (layer,), (state,), (name,) = layers, states, names
         biases = np.concatenate([_onnx_order(layer, "bias_ih"), _onnx_order(layer, "bias_hh")], axis=1)
         inputs = [

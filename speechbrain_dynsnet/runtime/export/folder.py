@@ -73,9 +73,16 @@ def export_all(
     path : Path
         Ends in `.onnx`.
     exits : sequence of int or None
-        See `export_onnx`, as for `precision`, `frames` and `signal`.
+        See `export_onnx`.
     samples : array
         (samples,), 16 kHz: what the file is verified on.
+    precision, frames, signal
+        See `export_onnx`.
+
+    Returns
+    -------
+    Export
+        What was written, and how far it is from the network.
 
     Raises
     ------

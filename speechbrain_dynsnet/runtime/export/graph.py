@@ -43,7 +43,26 @@ class Graph:
     def add_many(
         self, operator: str, inputs: Sequence[str], outputs: int, domain: str = "", **attributes: Any
     ) -> list[str]:
-        """A node of several outputs; their names."""
+        """A node of several outputs.
+
+        Arguments
+        ---------
+        operator : str
+            ONNX's name of it.
+        inputs : sequence of str
+            Names; an empty one leaves an optional input out.
+        outputs : int
+            How many.
+        domain : str
+            Whose operator it is: empty is ONNX's own.
+        **attributes
+            Of the node.
+
+        Returns
+        -------
+        list of str
+            Names of the outputs.
+        """
         names = [self._name(operator.lower()) for _ in range(outputs)]
         self._nodes.append(helper.make_node(operator, inputs, names, domain=domain, **attributes))
         return names

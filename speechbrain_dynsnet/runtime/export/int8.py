@@ -63,7 +63,7 @@ class Int8:
         self.dense_rank = self.gru_rank = 2 if axes.time is None else 3
 
     def linear(self, graph: Graph, x: str, weight: Array, bias: Array, name: str) -> str:
-        """See `Precision`."""
+        """See `Precision.linear`."""
         outputs, inputs = weight.shape
         levels, scales = quantise(weight)
         weights = [graph.weight(levels, f"{name}.weight"), graph.weight(scales, f"{name}.scale")]
@@ -81,7 +81,7 @@ class Int8:
     def gru(
         self, graph: Graph, x: str, layers: Sequence[Recurrent], states: Sequence[str], names: Sequence[str]
     ) -> tuple[str, list[str]]:
-        """See `Precision`; the products with the input run for all frames at once, the rest frame by frame."""
+        """See `Precision.gru`; the products with the input run for all frames at once, the rest frame by frame."""
         weight = _by_gate([gates(layer, "weight_ih") for layer in layers])
         bias = _by_gate([_input_biases(layer) for layer in layers])
         from_input = self.linear(graph, x, weight, bias, f"{'+'.join(names)}.ih")

@@ -49,12 +49,50 @@ class Precision(Protocol):
     joins_grus: bool
 
     def linear(self, graph: Graph, x: str, weight: Array, bias: Array, name: str) -> str:
-        """`x` times the transpose of `weight` (outputs, inputs), plus `bias`."""
+        """`x` times the transpose of `weight`, plus `bias`.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where its nodes go.
+        x : str
+            Name of the input.
+        weight : array
+            (outputs, inputs).
+        bias : array
+            (outputs,).
+        name : str
+            Of the weights in the file.
+
+        Returns
+        -------
+        str
+            Name of the output.
+        """
 
     def gru(
         self, graph: Graph, x: str, layers: Sequence[Recurrent], states: Sequence[str], names: Sequence[str]
     ) -> tuple[str, list[str]]:
-        """The outputs of GRU layers that read the same, side by side, and their new states."""
+        """GRU layers that read the same.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where their nodes go.
+        x : str
+            Name of the input.
+        layers : sequence of Recurrent
+            One, unless `joins_grus`.
+        states : sequence of str
+            Names of their states.
+        names : sequence of str
+            Of their weights in the file.
+
+        Returns
+        -------
+        tuple of str and list of str
+            Names of the outputs, side by side in one, and of the new states.
+        """
 
     def state_shape(self, size: int) -> Shape:
         """Of a GRU layer's state."""

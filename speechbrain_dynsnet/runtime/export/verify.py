@@ -47,6 +47,11 @@ def verify(network: DynamicNsNet2, model: RuntimeModel, samples: NDArray[np.floa
         What `export_onnx` wrote, loaded.
     samples : array
         (samples,), 16 kHz.
+
+    Returns
+    -------
+    list of Difference
+        One for each exit of the file.
     """
     differences = []
     for exit in model.exits:
