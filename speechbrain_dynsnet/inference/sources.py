@@ -1,4 +1,4 @@
-"""Where a model comes from: the shipped bundle, a local folder, or the Hugging Face Hub."""
+"""Where a model comes from: this package, a local folder, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, SHIPPED_BUNDLE, check_bundle
+from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, SHIPPED_BUNDLE, SHIPPED_MODELS, check_bundle
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _HUB_TIMEOUT_S = 10.0
@@ -33,7 +33,8 @@ def resolve_source(source: str | Path | None, revision: str | None = None) -> Pa
     Arguments
     ---------
     source : str, Path or None
-        None for the model inside this package, a folder, or a Hub id of the form `user/repo`.
+        A folder, or a Hub id of the form `user/repo`, or the name of a model in this package, such as
+        `concat_joint_4`, where no folder is called so. None for the package's default.
     revision : str or None
         Branch, tag or commit of a Hub id.
 
@@ -52,14 +53,23 @@ def resolve_source(source: str | Path | None, revision: str | None = None) -> Pa
     elif is_hub_id(source):
         folder = _download(str(source), revision)
     else:
+        names = shipped_names()
         folder = Path(source).expanduser()
+        if not folder.exists() and str(source) in names:
+            folder = SHIPPED_MODELS / str(source)
         if not folder.is_dir():
             problem = "is a file, not a folder" if folder.is_file() else "no such folder"
             raise InputError(
-                f"{source}: {problem}; a model is a folder with {', '.join(BUNDLE_FILES)}, or a Hub id user/repo"
+                f"{source}: {problem}; a model is a folder with {', '.join(BUNDLE_FILES)}, a Hub id user/repo, or "
+                f"{' or '.join(names)}, which this package has"
             )
     check_bundle(folder)
     return folder
+
+
+def shipped_names() -> list[str]:
+    """The models in this package."""
+    return sorted(folder.name for folder in SHIPPED_MODELS.iterdir() if folder.is_dir())
 
 
 def find_model(source: str | None) -> Path:

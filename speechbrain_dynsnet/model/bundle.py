@@ -31,7 +31,8 @@ CONFIG, HYPERPARAMS, WEIGHTS, CARD = (
 )
 BUNDLE_FILES = (CONFIG, HYPERPARAMS, WEIGHTS, CARD)
 _SIGNAL = ("sample_rate", "window", "hop", "bins", "power_floor")
-SHIPPED_BUNDLE = Path(__file__).parent.parent / "models" / "concat_joint_4"
+SHIPPED_MODELS = Path(__file__).parent.parent / "models"  # a bundle's folder for each
+SHIPPED_BUNDLE = SHIPPED_MODELS / "concat_joint_4"  # the default
 
 _HYPERPARAMS = """\
 # Loading this file with HyperPyYAML runs code: load it only from a source that you trust.

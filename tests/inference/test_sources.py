@@ -14,8 +14,8 @@ from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.inference import EnhanceDynamic, sources
-from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source
-from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, save_bundle
+from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source, shipped_names
+from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, SHIPPED_BUNDLE, save_bundle
 from speechbrain_dynsnet.model.network import make_network
 
 CPU = {"device": "cpu"}
@@ -62,6 +62,20 @@ def test_a_folder_of_the_form_of_a_hub_id_is_a_folder(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(bundle, "models/mine")
     assert EnhanceDynamic.from_hparams("models/mine", run_opts=CPU).exits == (0, 1, 3, 5)
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_the_packages_models_have_names_and_a_folder_goes_before_them(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = shipped_names()
+    assert SHIPPED_BUNDLE.name in names
+    assert [resolve_source(name) for name in names] == [SHIPPED_BUNDLE.parent / name for name in names]
+    with pytest.raises(InputError, match=f"no such folder; a model is .*{SHIPPED_BUNDLE.name}"):
+        resolve_source("concat")
+    bundle.rename(SHIPPED_BUNDLE.name)
+    assert resolve_source(SHIPPED_BUNDLE.name) == Path(SHIPPED_BUNDLE.name)
 
 
 @pytest.mark.parametrize("name", ["config.json", "hyperparams.yaml", "model.safetensors"])
