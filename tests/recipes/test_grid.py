@@ -211,6 +211,8 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(run: Run, monkeypatch: 
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
 def test_a_stopped_grid_goes_on(signal_name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM)
+    # As at a terminal: what is started in the background of a shell ignores Ctrl-C.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     only = ("--hours", 20, "--only", f"{BASELINE},{REPEATED}")
     monkeypatch.setenv("STOP", REPEATED)
     monkeypatch.setenv("BY", str(int(getattr(signal, signal_name))))
@@ -218,6 +220,7 @@ def test_a_stopped_grid_goes_on(signal_name: str, run: Run, monkeypatch: pytest.
         result = run(*only)
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
     assert result.exit_code == 130 and "the same command goes on" in result.stderr
     assert story() == [f"train {BASELINE}", f"train {REPEATED}"]
     monkeypatch.delenv("STOP")
