@@ -91,6 +91,7 @@ def test_bad_input_is_one_line(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (Path(sys.prefix) / ".ready").exists(), reason="not in the environment that make sets up")
+@pytest.mark.slow
 def test_make_passes_any_file_name_on(tmp_path: Path) -> None:
     source = tmp_path / "my 'noisy' $file #1.wav"
     write_audio(source, Audio(np.zeros((1, 4000), np.float32), 16000))

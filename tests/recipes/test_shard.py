@@ -172,6 +172,7 @@ def test_a_read_only_folder_is_named(pairs: Path, tmp_path: Path) -> None:
 # ---- training
 
 
+@pytest.mark.slow
 def test_training_on_shards_killed_and_started_again(data: Path, shards: Path, tmp_path: Path) -> None:
     """A true kill -9, at a moment that nobody chose, ends with the weights of a run that was not stopped."""
     options = ["--max_epochs", "6", "--ckpt_interval_steps", "1"]
@@ -195,6 +196,7 @@ def test_training_on_shards_killed_and_started_again(data: Path, shards: Path, t
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_train_on_uneven_shards(data: Path, shards: Path, tmp_path: Path) -> None:
     options = ["--max_epochs=2", "--distributed_backend=gloo"]
     result = run([*TORCHRUN, *train(data, shards, tmp_path, *options)])
@@ -202,6 +204,7 @@ def test_two_processes_train_on_uneven_shards(data: Path, shards: Path, tmp_path
     assert "epoch 2/2" in result.stdout and weights(tmp_path)
 
 
+@pytest.mark.slow
 def test_other_shards_in_the_same_run_are_refused(data: Path, shards: Path, tmp_path: Path) -> None:
     assert run([sys.executable, *train(data, shards, tmp_path, "--max_epochs", "1")]).returncode == 0
     result = run([sys.executable, *train(data, f"{shards}/{{000..001}}.tar", tmp_path, "--max_epochs", "1")])
@@ -224,7 +227,9 @@ def test_training_from_an_address(data: Path, shards: Path, address: str, tmp_pa
     ]
 
 
-@pytest.mark.parametrize(("workers", "processes"), [(0, 1), (1, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("workers", "processes"), [(0, 1), *(pytest.param(1, processes, marks=pytest.mark.slow) for processes in (1, 2))]
+)
 def test_shards_without_a_good_clip_end_training_with_one_line(
     data: Path, shards: Path, tmp_path: Path, workers: int, processes: int
 ) -> None:
@@ -240,6 +245,7 @@ def test_shards_without_a_good_clip_end_training_with_one_line(
         assert re.fullmatch(rf"Error: \d+ clips in a row are damaged; the last: {shards}/00\d.tar: damaged at .*", line)
 
 
+@pytest.mark.slow
 def test_training_goes_on_past_a_damaged_clip_and_says_so(data: Path, shards: Path, tmp_path: Path) -> None:
     damaged = bytearray((shards / "000.tar").read_bytes())
     damaged[700] ^= 1
