@@ -64,7 +64,7 @@ class Architecture:
     def __post_init__(self) -> None:
         object.__setattr__(self, "exits", check_exits(self.exits))
         if self.family not in (known := (*FAMILIES, *ADDED_FAMILIES)):
-            raise InputError(f"no family {self.family!r}: choose one of {', '.join(known)}")
+            raise InputError(f"no family {self.family!r}: choose one of {', '.join(known)}, or register yours first")
         if self.fc1_activation not in FC1_ACTIVATIONS:
             raise InputError(f"fc1_activation is {self.fc1_activation!r}: choose relu or none")
         if self.fc1_activation == "none" and not self.is_chain:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.architecture import ADDED_FAMILIES, LAYER_KINDS, Architecture
 from speechbrain_dynsnet.model.layers import Layer, LayerState, Recurrent, make_layer, run_side_by_side
 
@@ -52,10 +53,20 @@ class SplitStage(nn.Module):
     skip : int
         How many leading features the feature layer does not see: the mask features of the stage before in
         `split`, none in `concat` and in stage 0.
+
+    Raises
+    ------
+    InputError
+        When the two layers are not of one kind with one activation.
     """
 
     def __init__(self, mask_layer: Layer, feature_layer: Layer | None, skip: int) -> None:
         super().__init__()
+        if feature_layer is not None and _kind(mask_layer) != _kind(feature_layer):
+            raise InputError(
+                f"the mask layer of a stage is {_kind(mask_layer)}, its feature layer {_kind(feature_layer)}: "
+                "make both alike"
+            )
         self.mask_layer = mask_layer
         self.feature_layer = feature_layer
         self.skip = skip
@@ -88,6 +99,10 @@ class SplitStage(nn.Module):
 
 
 Stage = ChainStage | SplitStage
+
+
+def _kind(layer: Layer) -> str:
+    return "gru" if isinstance(layer, Recurrent) else "fc" if layer.activation else "fc without activation"
 
 
 def make_stages(architecture: Architecture) -> list[Stage]:

@@ -95,6 +95,8 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
         logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
         return bundle
     _check_device(run_opts, values["options"]["precision"])
+    # As at the end: what could not be saved is not trained.
+    fold_affine(deepcopy(recipe.network), recipe.feature_shift, recipe.feature_scale)
     loaders = _make_loaders(recipe, data)
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model import architecture
+from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.architecture import Architecture, register_family
 from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
-from speechbrain_dynsnet.model.layers import make_layer
+from speechbrain_dynsnet.model.layers import LayerState, make_layer
 from speechbrain_dynsnet.model.network import make_network
-from speechbrain_dynsnet.model.stages import SplitStage
+from speechbrain_dynsnet.model.stages import SplitStage, StageOutput
 from speechbrain_dynsnet.runtime.export import export_onnx
 from speechbrain_dynsnet.runtime.export.verify import FP32_BOUND, verify
 from speechbrain_dynsnet.runtime.model import RuntimeModel
@@ -72,3 +75,49 @@ def test_a_name_that_does_not_serve_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="name"):
         register_family(name, late_stage)
     assert not architecture.ADDED_FAMILIES
+
+
+class Residual(SplitStage):
+    """Computes something else than its class."""
+
+    def forward(self, x: Tensor, state: LayerState, onward: bool) -> StageOutput:
+        raw, features, state = super().forward(x, state, onward)
+        return raw + x[..., : raw.shape[-1]], features, state
+
+
+def residual_at(stage: int) -> Callable[[Architecture, int], SplitStage]:
+    def make(a: Architecture, index: int) -> SplitStage:
+        made = late_stage(a, index)
+        return Residual(made.mask_layer, made.feature_layer, 0) if index == stage else made
+
+    return make
+
+
+def gru_first(a: Architecture, index: int) -> SplitStage:
+    feature_layer = make_layer("gru", a.bins, a.feature_size)
+    return late_stage(a, index) if index else SplitStage(make_layer("gru", a.bins, a.bins), feature_layer, skip=0)
+
+
+@pytest.mark.parametrize("make", [residual_at(0), gru_first])
+def test_a_first_stage_that_cannot_take_the_normalisation_is_refused(
+    make: Callable[[Architecture, int], SplitStage],
+) -> None:
+    register_family("late", make)
+    network = make_network("late", EXITS)
+    with pytest.raises(InputError, match="stage 0 of the family late cannot take .* --feature_shift 0"):
+        fold_affine(network, 8.0, 0.25)
+    fold_affine(network, 0.0, 1.0)
+
+
+def test_an_export_of_another_class_is_refused(tmp_path: Path) -> None:
+    register_family("late", residual_at(1))
+    with pytest.raises(InputError, match="stage 1 is a Residual: the export writes"):
+        export_onnx(make_network("late", EXITS), tmp_path / "late.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_layers_of_a_stage_that_do_not_go_together_are_refused() -> None:
+    fc, gru, bare = make_layer("fc", 8, 4), make_layer("gru", 8, 4), make_layer("fc", 8, 4, False)
+    for one, other in ((fc, gru), (gru, fc), (fc, bare)):
+        with pytest.raises(InputError, match="make both alike"):
+            SplitStage(one, other, skip=0)

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import onnx
 
+from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.layers import Dense, Layer, Recurrent
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.model.stages import ChainStage, SplitStage, Stage
@@ -92,6 +93,11 @@ class Walk:
         return len(self._axes.frames(1))
 
     def _place(self, index: int, stage: Stage, is_last: bool) -> _Stage:
+        if type(stage) not in (ChainStage, SplitStage):  # one derived from them may compute something else
+            raise InputError(
+                f"stage {index} is a {type(stage).__name__}: the export writes ChainStage and SplitStage only; "
+                "build the family of these"
+            )
         if isinstance(stage, ChainStage):
             return _Stage(stage, self._slot(stage.layer, f"stage_{index}"), None)
         mask = self._slot(stage.mask_layer, f"stage_{index}.mask")
