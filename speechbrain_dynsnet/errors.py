@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_STDOUT = 1
 
 
 class InputError(ValueError):
@@ -16,13 +21,24 @@ class InputError(ValueError):
 def one_line_errors() -> Iterator[None]:
     """End the program with one line on stderr and exit code 2, for bad input.
 
-    What the system refuses (a permission, a name that is too long) and nobody foresaw counts as bad input too.
+    What the system refuses (a permission, a name that is too long) and nobody foresaw counts as bad input too. Where
+    nobody reads stdout any more, as with `| head`, it ends without a word, as the system's own tools do.
     """
     try:
         yield
     except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_stdout():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # for what is flushed at the end
+            sys.exit(128 + signal.SIGPIPE)
         print(f"Error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _nobody_reads_stdout() -> bool:
+    """Whether it is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def one_line(error: Exception) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from speechbrain_dynsnet.errors import InputError, one_line_errors
+from speechbrain_dynsnet.model.bundle import SHIPPED_BUNDLE
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,24 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit), one_line_errors():
         (tmp_path / ("x" * 300)).write_text("")
     assert "File name too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["dynsnet enhance --help", "dynsnet push MODEL user/name --dry_run"])
+def test_a_reader_that_has_had_enough_is_no_error(command: str, tmp_path: Path) -> None:
+    words = [str(SHIPPED_BUNDLE) if word == "MODEL" else word for word in command.split()[1:]]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "speechbrain_dynsnet.cli", *words], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.stderr == "" and done.returncode not in (0, 2)
+
+
+def test_another_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        raise BrokenPipeError(32, "Broken pipe")
+    assert end.value.code == 2 and "Broken pipe" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback() -> None:

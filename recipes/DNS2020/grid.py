@@ -48,19 +48,8 @@ _FREE_SETTINGS = (
 )
 # Keys of the recipe that are the grid's to set.
 _DECIDED = (
-    *(
-        "family",
-        "scheme",
-        "exits",
-        "seed",
-        "max_epochs",
-        "clips_per_epoch",
-        "patience",
-        "schedule",
-        "baseline",
-        "teacher",
-    ),
-    *("data_folder", "shards", "output_folder"),
+    *("family", "scheme", "exits", "seed", "max_epochs", "clips_per_epoch", "patience", "schedule"),
+    *("baseline", "teacher", "data_folder", "shards", "output_folder"),
 )
 COLUMNS = (
     *("cell", "training", "model", "exits", "seed", "hours", "own_hours", "starts_from", "max_epochs"),
@@ -195,6 +184,7 @@ def main(
             trainings = [plan(grid, cell) for cell in choose(cells, only)]
             if dry_run:
                 show(rows_of(grid, trainings))
+                click.echo(f"{sum(one.budget.hours for one in trainings):,.0f} hours of audio in all")
                 return
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it runs ends with it
             for folder in ("models", "results"):
@@ -281,8 +271,8 @@ def plan(grid: Grid, cell: Cell) -> Training:
     try:
         budget = share_out(cell.share * grid.hours, recipe)
     except InputError as error:
-        part = "" if cell.share == 1.0 else f" has {cell.share:g} of --hours"
-        raise InputError(f"{cell.name}{part}: {error}") from error
+        part = "" if cell.share == 1.0 else f"; that is for its part, {cell.share:g} of --hours"
+        raise InputError(f"{cell.name}: {error}{part}") from error
     words = [*TRAIN, *grid.words(cell.configuration)]
     words += ["--output_folder", str(grid.bundle(cell.name).parent), "--seed", str(cell.seed)]
     words += ["--baseline", str(grid.bundle(cell.start))] if cell.start else []

@@ -94,8 +94,8 @@ def main(
 ) -> None:
     """Put the models of RESULTS, folders that `dynsnet evaluate` wrote, side by side in OUT.
 
-    table2.md and table2.csv are as the paper's Table 2; several seeds of one configuration become a mean and its 95 %
-    interval. The figures are PNG and SVG. What is there already is replaced.
+    table2.md and table2.csv are as the paper's Table 2; several seeds of one configuration become a mean, with the
+    interval over seeds. The figures are PNG and SVG. What is there already is replaced.
     """
     with one_line_errors():
         if (baseline or clip or test_set) and not model:

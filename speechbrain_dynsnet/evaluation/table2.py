@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.stats
+from numpy.typing import NDArray
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.configurations import (
@@ -20,23 +21,25 @@ from speechbrain_dynsnet.evaluation.configurations import (
 )
 from speechbrain_dynsnet.evaluation.evaluate import Row
 from speechbrain_dynsnet.evaluation.metrics import METRICS
-from speechbrain_dynsnet.evaluation.summary import BASELINE
+from speechbrain_dynsnet.evaluation.summary import BASELINE, interval
 from speechbrain_dynsnet.evaluation.systems import NOISY
 from speechbrain_dynsnet.model.architecture import LAST_STAGE
 
 # DNSMOS is there twice: papers name neither scale.
 TABLE_METRICS = ("pesq_wb", "p808_mos", "ovrl_mos")
-# A row for each configuration, exit and metric; one row with `status` alone for what nobody trained. `mean`, and its
-# 95 % interval `low` to `high`, are over trainings with different seeds, each the mean over its clips. `clips` is the
-# fewest clips with a score that any of them has.
+# A row for each configuration, exit and metric; one row with `status` alone for what nobody trained. Over the `clips`
+# that have a score of every seed: the `mean`, its 95 % interval `low` to `high` over clips, and `seed_spread`, half the
+# 95 % interval over seeds.
 COLUMNS = (
-    *("training", "model", "exits", "exit", "metric", "seeds", "clips", "mean", "low", "high", "is_best", "status"),
+    *("training", "model", "exits", "exit", "metric", "seeds", "clips", "mean", "low", "high", "seed_spread"),
+    *("is_best", "status"),
 )
 PAPER_COLUMNS = ("training", "model", "exit", "metric", "kind", "value", "source")
 # What the paper's file calls them, and what is held against each here.
 _PAPER_METRICS = {"pesq": "PESQ", "p808_mos": "DNSMOS P.808", "macs": "MACs"}
 _OURS = {"pesq": "pesq_wb", "p808_mos": "p808_mos"}
 _NOT_TRAINED = "not trained"
+_NO_BASELINE = "no baseline measured"
 _DECIMALS = 2
 
 
@@ -78,7 +81,9 @@ def to_markdown(table: Sequence[Row]) -> str:
     """The table as Markdown: a part a metric, a row a configuration, a column an exit; the best are bold."""
     trained = [row for row in table if row["exit"]]
     exits = sorted({row["exit"] for row in trained})
-    parts = []
+    told = ["in brackets 95 % intervals over clips (bootstrap)"] if any(row["low"] for row in trained) else []
+    told += ["after ± those over seeds (Student's t)"] if any(row["seed_spread"] for row in trained) else []
+    parts = [f"Means over clips; {', '.join(told)}."] if told else []
     for metric in TABLE_METRICS if trained else ():
         headings = ["training", "model", "exits", "seeds", *(f"exit {exit}" for exit in exits)]
         lines = [f"**{METRICS[metric]}**", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
@@ -158,6 +163,7 @@ def read_paper(path: Path) -> list[Row]:
 def compare_with_paper(paper: Iterable[Row], runs: Sequence[Run]) -> str:
     """Each of the paper's numbers beside those of the same models here, as Markdown."""
     lines = ["| | the paper | here |", "|---|---|---|"]
+    trained = {run.configuration.family for run in runs}
     for row in paper:
         is_share = row["kind"] == "share_of_baseline"
         show: Callable[[float], str] = "{:.0%}".format if is_share else f"{{:.{_DECIMALS}f}}".format
@@ -165,7 +171,9 @@ def compare_with_paper(paper: Iterable[Row], runs: Sequence[Run]) -> str:
         metric = _PAPER_METRICS[row["metric"]]
         what = f"{row['model']}{where}: {metric}{', of the baseline' if is_share else ''}"
         here = [f"{name}: {show(value)}" if name else show(value) for name, value in _same_here(row, runs)]
-        lines.append(f"| {what} | {show(float(row['value']))} | {'; '.join(here) or _NOT_TRAINED} |")
+        lacks_baseline = is_share and row["model"] in trained and baseline_of(runs) is None
+        without = _NO_BASELINE if lacks_baseline else _NOT_TRAINED
+        lines.append(f"| {what} | {show(float(row['value']))} | {'; '.join(here) or without} |")
     return "\n".join(lines)
 
 
@@ -174,31 +182,31 @@ def _key(row: Row) -> tuple[str, str, str]:
 
 
 def _cell(runs: Sequence[Run], exit: int, metric: str) -> Row:
-    scores = [run.scores(exit, metric) for run in runs if exit in run.systems]
-    means = [mean for mean in (_mean(of_run.values()) for of_run in scores) if mean is not None]
-    cell = {"exit": str(exit), "metric": metric, "seeds": str(len(means)), "clips": str(min(map(len, scores)))}
-    if not means:
+    scores = [of_run for run in runs if exit in run.systems and (of_run := run.scores(exit, metric))]
+    clips = sorted(set.intersection(*(set(of_run) for of_run in scores))) if scores else []
+    cell = {"exit": str(exit), "metric": metric, "seeds": str(len(scores)), "clips": str(len(clips))}
+    if not clips:
         return cell | {"status": "no clip has a score"}
-    mean, low, high = seed_interval(means)
-    values = {"mean": mean, "low": low, "high": high}
-    return cell | {name: f"{value:.6f}" for name, value in values.items() if value is not None}
+    values = np.array([[of_run[clip] for clip in clips] for of_run in scores])
+    mean, low, high = interval(values.mean(axis=0))
+    found = {"mean": mean, "low": low, "high": high, "seed_spread": seed_spread(values.mean(axis=1))}
+    return cell | {name: f"{value:.6f}" for name, value in found.items() if value is not None}
 
 
-def seed_interval(means: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """The mean over trainings and its 95 % interval, by Student's t: too few for resampling. One has no interval."""
-    mean = float(np.mean(means))
+def seed_spread(means: NDArray[np.float64]) -> float | None:
+    """Half the 95 % interval of trainings' mean, by Student's t: too few for resampling. One training has none."""
     if len(means) == 1:
-        return mean, None, None
-    half = float(scipy.stats.t.ppf(0.975, len(means) - 1) * scipy.stats.sem(means))
-    return mean, mean - half, mean + half
+        return None
+    return float(scipy.stats.t.ppf(0.975, len(means) - 1) * scipy.stats.sem(means))
 
 
 def _shown(row: Row) -> str:
     if not row["mean"]:
         return row["status"]
-    spread = f" ± {(float(row['high']) - float(row['mean'])):.{_DECIMALS}f}" if row["high"] else ""
     text = f"{_rounded(row['mean']):.{_DECIMALS}f}"
-    return (f"**{text}**" if row["is_best"] else text) + spread
+    seeds = f" ± {float(row['seed_spread']):.{_DECIMALS}f}" if row["seed_spread"] else ""
+    clips = f" [{float(row['low']):.{_DECIMALS}f}, {float(row['high']):.{_DECIMALS}f}]" if row["low"] else ""
+    return (f"**{text}**" if row["is_best"] else text) + seeds + clips
 
 
 def _rounded(value: str) -> float:

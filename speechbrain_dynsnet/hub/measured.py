@@ -16,6 +16,7 @@ from speechbrain_dynsnet.evaluation.engines import ENGINES
 from speechbrain_dynsnet.evaluation.evaluate import Row
 from speechbrain_dynsnet.evaluation.results import CLIPS, SETTINGS, SUMMARY, read_clips
 from speechbrain_dynsnet.evaluation.systems import digest_files
+from speechbrain_dynsnet.hub.prose import counted
 from speechbrain_dynsnet.model.bundle import CONFIG, WEIGHTS
 
 REQUIRED = ("pesq_wb", "p808_mos")  # no card without these
@@ -208,7 +209,7 @@ def _conditions(path: Path, clips: int) -> list[str]:
     snr_db = [row.get("snr_db", "") for row in rows]
     if all(map(_is_number, snr_db)):
         told.append(f"SNR {min(map(float, snr_db)):.1f} to {max(map(float, snr_db)):.1f} dB")
-    for column, what in (("speaker", "speakers"), ("noise_category", "categories of noise")):
+    for column, *words in (("speaker", "speaker"), ("noise_category", "category of noise", "categories of noise")):
         if all(names := [row.get(column, "") for row in rows]):
-            told.append(f"{len(set(names))} {what}")
+            told.append(counted(len(set(names)), *words))
     return told

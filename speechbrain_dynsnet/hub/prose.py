@@ -26,6 +26,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([_row(header), f"|{'---|' * len(header)}", *map(_row, rows)])
 
 
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """A number of things; `more` is what more than one are called, where it takes more than an s.
+
+    >>> counted(1, "speaker"), counted(1200, "speaker"), counted(2, "kind of noise", "kinds of noise")
+    ('1 speaker', '1,200 speakers', '2 kinds of noise')
+    """
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def percent(share: float) -> str:
     """A share, to one decimal, or as whole where that says the same.
 

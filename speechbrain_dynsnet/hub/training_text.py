@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from speechbrain_dynsnet.hub.prose import listing, percent
+from speechbrain_dynsnet.hub.prose import counted, listing, percent
 
 _PROBABILITIES = {
     "reverb_probability": "reverberant (the target too)",
@@ -50,9 +50,9 @@ def _schedule(training: Mapping[str, Any]) -> str:
         told += f" in {len(phases)} phases"
     epochs = sum(phase.get("max_epochs", 0) for phase in phases)
     if epochs:
-        told += f", at most {epochs:,} epochs"
+        told += f", at most {counted(epochs, 'epoch')}"
     if "clips_per_epoch" in training:
-        told += f" of {training['clips_per_epoch']:,} pairs"
+        told += f" of {counted(training['clips_per_epoch'], 'pair')}"
     best = training.get("best") or {}
     if "epoch" in best:
         told += f"; these weights are of epoch {int(best['epoch'])}{' of the last phase' if len(phases) > 1 else ''}"

@@ -11,6 +11,7 @@ import scipy.stats
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, Run, read_runs
 from speechbrain_dynsnet.evaluation.evaluate import Row
+from speechbrain_dynsnet.evaluation.summary import summarise
 from speechbrain_dynsnet.evaluation.table2 import (
     COLUMNS,
     PAPER_COLUMNS,
@@ -19,7 +20,6 @@ from speechbrain_dynsnet.evaluation.table2 import (
     make_table,
     others_to_markdown,
     read_paper,
-    seed_interval,
     to_markdown,
 )
 from tests.measured import Values, write_results
@@ -54,9 +54,9 @@ def test_the_best_of_each_column_is_marked_where_there_is_a_choice(tmp_path: Pat
     # 2.000 and 2.001 are printed alike, so neither is the better one; a column of one has no best.
     assert best == {("concat", "0"), ("split", "0"), ("pretrain", "5")}
     lines = to_markdown(table).splitlines()
-    assert "| joint | concat | 0, 5 | 1 | **2.00** |  | 3.00 |" in lines
-    assert "| joint | split | 0, 1, 5 | 1 | **2.00** | 9.00 | 2.90 |" in lines
-    assert "| layerwise | pretrain | 0, 5 | 1 | 1.90 |  | **3.15** |" in lines
+    assert "| joint | concat | 0, 5 | 1 | **2.00** [1.00, 3.00] |  | 3.00 [3.00, 3.00] |" in lines
+    assert "| joint | split | 0, 1, 5 | 1 | **2.00** [2.00, 2.00] | 9.00 [9.00, 9.00] | 2.90 [2.90, 2.90] |" in lines
+    assert "| layerwise | pretrain | 0, 5 | 1 | 1.90 [1.90, 1.90] |  | **3.15** [3.10, 3.20] |" in lines
 
 
 def test_what_nobody_trained_says_so(tmp_path: Path) -> None:
@@ -74,15 +74,36 @@ def test_seeds_become_a_mean_and_an_interval_over_trainings(tmp_path: Path) -> N
     models = {f"concat_joint_seed{seed}": {"exit_1": [mean - 1.0, mean + 1.0]} for seed, mean in enumerate(means)}
     table = make_table(runs_of(tmp_path, **models))
     row = cell(table, "joint", "concat", 1)
-    low, high = scipy.stats.ttest_1samp(means, 0.0).confidence_interval(0.95)
+    _, high = scipy.stats.ttest_1samp(means, 0.0).confidence_interval(0.95)
     assert row["seeds"] == "3" and row["clips"] == "2"
     assert float(row["mean"]) == pytest.approx(2.3)
-    assert (float(row["low"]), float(row["high"])) == pytest.approx((low, high), abs=1e-5)
-    assert f"| joint | concat | 1 | 3 | 2.30 ± {high - 2.3:.2f} |" in to_markdown(table)
+    assert float(row["seed_spread"]) == pytest.approx(high - 2.3, abs=1e-5)
+    text = to_markdown(table)
+    assert f"| joint | concat | 1 | 3 | 2.30 ± {high - 2.3:.2f} [1.30, 3.30] |" in text
+    told = "in brackets 95 % intervals over clips (bootstrap), after ± those over seeds (Student's t)."
+    assert text.startswith(f"Means over clips; {told}\n\n")
 
 
-def test_one_training_has_no_interval() -> None:
-    assert seed_interval([2.5]) == (2.5, None, None)
+def test_the_interval_of_one_training_is_that_of_its_summary(tmp_path: Path) -> None:
+    scores: list[float | None] = [1.0, 2.5, 4.0, 3.5]
+    (run,) = runs_of(tmp_path, concat_joint_4={"exit_1": scores})
+    row = cell(make_table([run]), "joint", "concat", 1)
+    (told,) = (row for row in summarise(run.rows) if (row["system"], row["metric"]) == ("exit_1", "pesq_wb"))
+    assert [row[name] for name in ("mean", "low", "high")] == [told[name] for name in ("mean", "low", "high")]
+    assert not row["seed_spread"]
+
+
+def test_seeds_are_compared_on_the_clips_that_all_have(tmp_path: Path) -> None:
+    table = make_table(
+        runs_of(
+            tmp_path,
+            concat_joint_seed1={"exit_1": [1.0, None, 3.0], "exit_3": [1.0, 2.0, 3.0]},
+            concat_joint_seed2={"exit_1": [3.0, 9.0, 5.0], "exit_3": [None, None, None]},
+        )
+    )
+    row, of_one_seed = (cell(table, "joint", "concat", exit) for exit in (1, 3))
+    assert (float(row["mean"]), row["clips"], row["seeds"]) == (3.0, "2", "2")
+    assert (float(of_one_seed["mean"]), of_one_seed["clips"], of_one_seed["seeds"]) == (2.0, "3", "1")
 
 
 def test_clips_without_a_score_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -91,7 +112,7 @@ def test_clips_without_a_score_are_left_out_and_counted(tmp_path: Path) -> None:
     row = cell(table, "joint", "concat", 1)
     assert (float(row["mean"]), row["clips"]) == (3.0, "2")
     assert cell(table, "joint", "concat", 3)["status"] == "no clip has a score"
-    assert "| joint | concat | 1, 3 | 1 | 3.00 | no clip has a score |" in to_markdown(table)
+    assert "| joint | concat | 1, 3 | 1 | 3.00 [2.00, 4.00] | no clip has a score |" in to_markdown(table)
 
 
 def test_one_clip_is_enough(tmp_path: Path) -> None:
@@ -132,6 +153,14 @@ def test_shares_are_of_the_baseline_on_the_clips_that_both_have(tmp_path: Path) 
         ["21%", "concat, joint, 1 exits: 21% |"],
         ["2.50", "not trained |"],
     ]
+
+
+def test_a_share_without_a_baseline_says_so(tmp_path: Path) -> None:
+    rows = [",concat,1,pesq,share_of_baseline,0.77,text", ",split,1,pesq,share_of_baseline,0.77,text"]
+    paper = read_paper(paper_file(tmp_path / "paper.csv", *rows))
+    runs = runs_of(tmp_path, concat_joint_4={"exit_1": [2.0, 3.0]})
+    here = [line.split(" | ")[-1] for line in compare_with_paper(paper, runs).splitlines()[2:]]
+    assert here == ["no baseline measured |", "not trained |"]
 
 
 def test_the_papers_file_holds_numbers_with_their_source() -> None:

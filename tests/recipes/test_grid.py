@@ -111,7 +111,10 @@ def hours_of(recipe: Recipe) -> float:
 def dry(result: Result) -> dict[str, list[str]]:
     """The printed cells: hours, own hours, state and command, by name."""
     assert result.exit_code == 0, result.output
-    rows = [line.split(maxsplit=3) for line in result.output.replace("not yet", "not-yet").splitlines()[1:]]
+    *lines, total = result.output.replace("not yet", "not-yet").splitlines()[1:]
+    rows = [line.split(maxsplit=3) for line in lines]
+    assert total.endswith(" hours of audio in all")
+    assert float(total.split()[0].replace(",", "")) == pytest.approx(sum(float(row[2]) for row in rows), abs=1.0)
     return {name: [hours, own, *rest.split(maxsplit=1)] for name, hours, own, rest in rows}
 
 
@@ -256,7 +259,7 @@ def test_another_grid_in_the_same_folder_is_refused(run: Run, known_bundle: Path
         (["--hours", "0"], "--hours is 0: give some hours of audio"),
         (["--hours", "nan"], "--hours is nan"),
         (["--hours", "0.0001", "--only", REPEATED], f"{REPEATED}: 0.0001 hours are too few"),
-        (["--hours", "0.01", "--only", "pretrain_layerwise_0135"], "has 0.5 of --hours: 0.005 hours are too few"),
+        (["--hours", "0.01", "--only", "pretrain_layerwise_0135"], "; that is for its part, 0.5 of --hours"),
         (["--test_set", "gone"], "gone: no such folder or file"),
         (["--teacher", "gone"], "gone: no such"),
         (["--", "--max_epochs", "3"], "--max_epochs is the grid's to set"),
