@@ -26,6 +26,7 @@ from speechbrain_dynsnet.model.bundle import (
     CARD,
     CONFIG,
     SHIPPED_BUNDLE,
+    SHIPPED_MODELS,
     WEIGHTS,
     check_bundle,
     load_bundle,
@@ -179,27 +180,29 @@ def _title(architecture: Architecture, training: Mapping[str, Any]) -> str:
 
 
 def _what_it_is(architecture: Architecture, parameters: int) -> str:
-    rate = architecture.sample_rate
-    stages = (
-        listing(architecture.exits)
-        if len(architecture.exits) == 1
-        else " or ".join([", ".join(map(str, architecture.exits[:-1])), str(architecture.deepest)])
-    )
+    rate, exits = architecture.sample_rate, architecture.exits
+    paper = f"nsNet2 ([arXiv 2308.16678](https://arxiv.org/abs/2308.16678), family `{architecture.family}`)"
+    if len(exits) == 1:
+        stops = f"with one exit, after stage {exits[0]} of {paper}."
+    else:
+        stages = f"{', '.join(map(str, exits[:-1]))} or {exits[-1]}"
+        stops = f"that may stop after stage {stages} of {paper}: an early exit costs less and removes less noise."
     return (
-        f"A noise suppressor for {rate / 1000:g} kHz speech that may stop after stage {stages} of nsNet2 "
-        f"([arXiv 2308.16678](https://arxiv.org/abs/2308.16678), family `{architecture.family}`): an early exit runs "
-        f"fewer layers and removes less noise. {parameters:,} parameters, causal, "
+        f"A noise suppressor for {rate / 1000:g} kHz speech {stops} {parameters:,} parameters, causal, "
         f"{1000 * architecture.window / rate:g} ms window, {1000 * architecture.hop / rate:g} ms hop."
     )
 
 
 def _usage(bundle: Path, architecture: Architecture, repo_id: str | None) -> str:
-    source = repo_id or "THIS_MODEL"
-    load, option, comment = f'("{source}")', f" --model {source}", ""
-    if repo_id is None:
-        comment = "  # its id on the Hub, or a folder with these files"
-    if repo_id is None and bundle.resolve() == SHIPPED_BUNDLE.resolve():
-        load, option, comment = "()", "", "  # this model comes with the package"
+    is_shipped = bundle.resolve().parent == SHIPPED_MODELS.resolve()
+    source, comment = "THIS_MODEL", "  # its id on the Hub, or a folder with these files"
+    if repo_id is not None:
+        source, comment = repo_id, ""
+    elif is_shipped:
+        source, comment = bundle.resolve().name, "  # this model comes with the package"
+    load, option = f'("{source}")', f" --model {source}"
+    if repo_id is None and bundle.resolve() == SHIPPED_BUNDLE.resolve():  # the default
+        load, option = "()", ""
     exit = architecture.exits[len(architecture.exits) // 2]
     return (
         f"With the Python package `{_PACKAGE}`, in Python:\n\n"

@@ -210,6 +210,30 @@ class TestText:
         assert "dynsnet enhance noisy.wav -o clean.wav --model user/quiet --exit 3" in text
         assert "`hyperparams.yaml` runs code" in text and "2308.16678" in text
 
+    @pytest.mark.parametrize(
+        ("name", "load", "option"),
+        [
+            ("default", "()", ""),
+            ("another", '("another")', " --model another"),
+            ("elsewhere", '("THIS_MODEL")', " --model THIS_MODEL"),
+        ],
+    )
+    def test_a_model_of_the_package_is_loaded_by_its_name(
+        self, known_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, load: str, option: str
+    ) -> None:
+        models = tmp_path / "models"
+        monkeypatch.setattr("speechbrain_dynsnet.hub.card.SHIPPED_MODELS", models)
+        monkeypatch.setattr("speechbrain_dynsnet.hub.card.SHIPPED_BUNDLE", models / "default")
+        bundle = save_bundle(load_bundle(known_bundle), (tmp_path if name == "elsewhere" else models) / name)
+        text = made(bundle, "--results", write_results(tmp_path / "results", bundle))
+        assert f"EnhanceDynamic.from_hparams{load}  #" in text
+        assert f"-o clean.wav{option} --exit" in text
+
+    def test_a_model_of_one_exit_says_so(self, tmp_path: Path) -> None:
+        bundle = save_bundle(make_network("baseline", (5,)), tmp_path / "bundle")
+        text = made(bundle, "--results", write_results(tmp_path / "results", bundle))
+        assert "16 kHz speech with one exit, after stage 5 of nsNet2" in text and "may stop" not in text
+
     def test_the_training_is_told_as_recorded(self, bundle: Path, results: Path) -> None:
         text = made(bundle, "--results", results)
         for part in (
