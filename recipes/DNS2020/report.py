@@ -128,7 +128,8 @@ def write_tables(runs: Sequence[Run], output: Path) -> str:
     if baseline := baseline_of(runs):
         system, run = baseline
         model = next(row["model"] for row in run.rows if row["system"] == system)
-        parts.append(f"Shares here are of {model}{'.' if system in run.systems.values() else ELSEWHERE}")
+        is_row = system in run.systems.values()
+        parts.append(f"Shares here are of {f'our {run.configuration}.' if is_row else model + ELSEWHERE}")
     test_set = runs[0].test_set
     parts.append(DIFFERS.format(test_set=f"{test_set.get('name')}, {test_set.get('clips')} clips"))
     text = "\n\n".join(parts)
