@@ -17,7 +17,7 @@ from speechbrain_dynsnet.audio.enhancement import MaskStream, Settings, enhance_
 from speechbrain_dynsnet.audio.files import LARGEST_SAMPLE, Audio, read_audio
 from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.inference.sources import copy_bundle, resolve_source
-from speechbrain_dynsnet.model.bundle import HYPERPARAMS
+from speechbrain_dynsnet.model.bundle import HYPERPARAMS, check_configuration
 from speechbrain_dynsnet.model.device import check_device
 from speechbrain_dynsnet.model.enhance import enhance
 from speechbrain_dynsnet.model.network import DynamicNsNet2
@@ -95,13 +95,15 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
             folder = copy_bundle(folder, savedir)
         # The folder is complete and checked, so SpeechBrain has nothing left to fetch or to link.
         try:
-            return cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
+            enhancer = cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
         except InputError:
             raise
         except (YAMLError, ImportError, LookupError, AttributeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder / HYPERPARAMS}: cannot be loaded ({one_line(error)[:200]}); fetch the model again"
             ) from error
+        check_configuration(folder, enhancer.network)
+        return enhancer
 
     @property
     def exits(self) -> tuple[int, ...]:

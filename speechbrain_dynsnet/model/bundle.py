@@ -33,6 +33,7 @@ BUNDLE_FILES = (CONFIG, HYPERPARAMS, WEIGHTS, CARD)
 _SIGNAL = ("sample_rate", "window", "hop", "bins", "power_floor")
 SHIPPED_MODELS = Path(__file__).parent.parent / "models"  # a bundle's folder for each
 SHIPPED_BUNDLE = SHIPPED_MODELS / "concat_joint_4"  # the default
+_FETCH_ALL = "the files of a model belong together, fetch all of them again"
 
 _HYPERPARAMS = """\
 # Loading this file with HyperPyYAML runs code: load it only from a source that you trust.
@@ -153,6 +154,12 @@ def check_bundle(folder: str | Path) -> Architecture:
     return architecture
 
 
+def check_configuration(folder: Path, network: DynamicNsNet2) -> None:
+    """InputError when `config.json` describes another network than the one that `hyperparams.yaml` made."""
+    if difference := _describe_changes(check_bundle(folder), network.architecture):
+        raise InputError(f"{folder / CONFIG}: is not of the model in {HYPERPARAMS}: {difference}; {_FETCH_ALL}")
+
+
 def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
     """Load a `model.safetensors` strictly into a network.
 
@@ -181,9 +188,11 @@ def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
         raise InputError(f"{path}: damaged or not a safetensors file ({error}); fetch the model again") from error
     # Weights of the same names and shapes can mean different networks: baseline and pretrain, for one.
     if difference := _describe_changes(stored, network.architecture):
-        raise InputError(f"{path}: belongs to another network: {difference}")
+        raise InputError(f"{path}: belongs to another network: {difference}; {_FETCH_ALL}")
     if difference := describe_difference(network, weights):
-        raise InputError(f"{path}: does not fit a {network.architecture.family} network: {difference}")
+        raise InputError(
+            f"{path}: does not fit a {network.architecture.family} network: {difference}; fetch the model again"
+        )
     network.load_state_dict(weights)
 
 

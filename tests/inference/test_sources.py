@@ -97,6 +97,19 @@ def test_truncated_weights_are_named(bundle: Path) -> None:
         EnhanceDynamic.from_hparams(bundle, run_opts=CPU)
 
 
+@pytest.mark.parametrize("name", ["config.json", "hyperparams.yaml", "model.safetensors"])
+@pytest.mark.parametrize(("family", "exits"), [("split", (0, 1, 3, 5)), ("concat", (0, 1, 5))])
+def test_a_file_of_another_model_is_named(
+    bundle: Path, tmp_path: Path, name: str, family: str, exits: tuple[int, ...]
+) -> None:
+    other = save_bundle(make_network(family, exits), tmp_path / "other")
+    shutil.copy(other / name, bundle / name)
+    with pytest.raises(
+        InputError, match=r"(config\.json|model\.safetensors): .*; the files .* fetch all"
+    ):
+        EnhanceDynamic.from_hparams(bundle, run_opts=CPU)
+
+
 @pytest.mark.parametrize("savedir", [None, "saved"])
 def test_speechbrains_own_loader_reads_a_bundle(bundle: Path, tmp_path: Path, savedir: str | None) -> None:
     ours = EnhanceDynamic.from_hparams(bundle, run_opts=CPU).mods["model"].state_dict()
