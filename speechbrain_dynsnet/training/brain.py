@@ -20,6 +20,7 @@ from speechbrain_dynsnet.data.pairs import EpochSampler, Pair
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.model.whitening import Whitening
 from speechbrain_dynsnet.training.average import make_average
 from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
 from speechbrain_dynsnet.training.distillation import Teacher
@@ -56,8 +57,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         A name that `make_schedule` knows.
     patience : int
         Epochs without improvement of the validation loss until the phase stops.
-    affine : pair of float
-        (shift, scale): the network trains on `scale * (features + shift)`.
+    whitening : Whitening or None
+        Of the features that the network trains on; None: they are plain.
     options : dict
         SpeechBrain's run options as the recipe sets them.
     run_opts : dict or RunOptions
@@ -84,7 +85,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         opt_class: OptimizerClass,
         schedule: str,
         patience: int,
-        affine: tuple[float, float],
+        whitening: Whitening | None,
         options: dict[str, Any],
         run_opts: Any,
         average_decay: float = 0.0,
@@ -97,7 +98,6 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.network = network  # the bare one: self.modules may hold it wrapped
         self.phase = phase
         self.loss = loss
-        self.affine = affine
         self.teacher = teacher
         self.keep = keep
         self.schedule_name = schedule
@@ -115,6 +115,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         super().__init__({"network": network}, opt_class, options, run_opts, checkpointer)
         if self.average is not None:
             self.average.to(self.device)
+        self.whitening = None if whitening is None else whitening.to(self.device)
         if self.max_grad_norm < 0:
             self.max_grad_norm = math.inf  # what SpeechBrain promises; its own code would flip the gradients
         if self.optimizer_step_limit is not None:
@@ -191,10 +192,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             scale_std = torch.maximum(clean.std(dim=-1), _SILENT * noisy.std(dim=-1))
             terms = self.loss.prepare(noisy_spectrum, clean_spectrum, scale_std)
             log_powers = log_power(noisy_spectrum)
+            features = log_powers if self.whitening is None else self.whitening(log_powers)
         if self.teacher is not None and stage == sb.Stage.TRAIN:
             terms = self.teacher.guide(terms, log_powers, self.loss)
-        shift, scale = self.affine
-        features = scale * (log_powers + shift)
         masks, _ = network(features, exit=self.phase.exits)
         return masks, terms
 

@@ -31,7 +31,7 @@ _AT_LEAST = {  # whole numbers
     "patience": 1,
     "num_workers": 0,
 }
-_POSITIVE = ("clip_s", "lr", "feature_scale", "teacher_weight")
+_POSITIVE = ("clip_s", "lr", "teacher_weight")
 PATHS = ("data_folder", "shards", "results_folder", "output_folder", "baseline", "teacher")
 _BUILT = {
     "network": DynamicNsNet2,
@@ -75,8 +75,7 @@ class Recipe:
     max_epochs: int
     trial_epochs: int
     patience: int
-    feature_shift: float
-    feature_scale: float
+    whitening: float | None
     options: dict[str, Any]
     baseline: str | None = None
 
@@ -160,8 +159,8 @@ def _problem(recipe: Recipe) -> str:
             return f"{key} is {value!r}: give a number above 0"
     if type(recipe.average_decay) not in (int, float) or not 0.0 <= recipe.average_decay < 1.0:
         return f"average_decay is {recipe.average_decay!r}: give a number from 0 (no average) to below 1, such as 0.999"
-    if type(recipe.feature_shift) not in (int, float):
-        return f"feature_shift is {recipe.feature_shift!r}: give a number"
+    if recipe.whitening is not None and not (type(recipe.whitening) in (int, float) and 0.0 <= recipe.whitening <= 1.0):
+        return f"whitening is {recipe.whitening!r}: give a number from 0 to 1, such as 0.5, or null for plain features"
     for key, kind in _BUILT.items():
         if not isinstance(value := getattr(recipe, key), kind):
             return f"{key} is {value!r}: it is declared in the file, not given as a value"

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.distributed import ddp_barrier, if_main_process, infer_device, run_on_main
@@ -24,7 +24,6 @@ from speechbrain_dynsnet.data.shard_fetching import cache_of, fetch_shards, is_a
 from speechbrain_dynsnet.data.shards import ShardDataset, ShardSampler, ShardSet, open_shards
 from speechbrain_dynsnet.data.trial import make_trial_set
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.bundle import (
     check_bundle,
     describe_difference,
@@ -33,6 +32,7 @@ from speechbrain_dynsnet.model.bundle import (
 )
 from speechbrain_dynsnet.model.device import check_device
 from speechbrain_dynsnet.model.network import DynamicNsNet2
+from speechbrain_dynsnet.model.whitening import Whitening, check_whitening
 from speechbrain_dynsnet.processes import end_with_parent
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.distillation import Teacher
@@ -45,10 +45,18 @@ from speechbrain_dynsnet.training.folder import (
 )
 from speechbrain_dynsnet.training.progress import logging_to
 from speechbrain_dynsnet.training.recipe import Recipe
+from speechbrain_dynsnet.training.whitening import whitening_of_run
 
 logger = get_logger(__name__)
-# A maker of training loaders (each phase has its own), their sampler, and the validation loader.
-Loaders = tuple[Callable[[], SaveableDataLoader], EpochSampler, DataLoader[Any]]
+
+
+class Loaders(NamedTuple):
+    """A maker of training loaders (each phase has its own), their dataset and sampler, and the validation loader."""
+
+    make_train: Callable[[], SaveableDataLoader]
+    trained_on: PairDataset | ShardDataset
+    sampler: EpochSampler
+    valid: DataLoader[Any]
 
 
 def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str = "") -> Path:
@@ -95,21 +103,26 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
         logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
         return bundle
     _check_device(run_opts, values["options"]["precision"])
-    # As at the end: what could not be saved is not trained.
-    fold_affine(deepcopy(recipe.network), recipe.feature_shift, recipe.feature_scale)
+    if recipe.whitening is not None:
+        check_whitening(recipe.network)  # what could not be saved is not trained
     loaders = _make_loaders(recipe, data)
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
+        whitening = whitening_of_run(folder, loaders.trained_on, recipe.whitening)
+        if whitening is not None and recipe.baseline is not None:
+            whitening.unfold(recipe.network)
 
         def save(network: DynamicNsNet2, best: dict[str, float], to: Path) -> None:
-            network = deepcopy(network).cpu()
-            fold_affine(network, recipe.feature_shift, recipe.feature_scale)
-            save_bundle(network, to, training=public_settings(values) | {"best": best})
+            network = deepcopy(network)
+            if whitening is not None:
+                whitening.fold(network)
+            save_bundle(network.cpu(), to, training=public_settings(values) | {"best": best})
 
         so_far = folder / "bundle_so_far"
         debug = run_opts.get("debug")
-        best = _train_phases(recipe, folder, loaders, run_opts, teacher, None if debug else partial(save, to=so_far))
+        keep = None if debug else partial(save, to=so_far)
+        best = _train_phases(recipe, folder, loaders, run_opts, whitening, teacher, keep)
         if debug:
             logger.info("this was a debug run of a few batches: no model is kept")
         elif if_main_process():
@@ -125,6 +138,7 @@ def _train_phases(
     folder: Path,
     loaders: Loaders,
     run_opts: Any,
+    whitening: Whitening | None,
     teacher: Teacher | None,
     keep: Callable[[DynamicNsNet2, dict[str, float]], None] | None,
 ) -> dict[str, float]:
@@ -132,7 +146,6 @@ def _train_phases(
 
     `keep` is called in the last phase only: before that there are exits that nothing has trained.
     """
-    train_loader, sampler, valid_loader = loaders
     best: dict[str, float] = {}
     for index, phase in enumerate(recipe.phases):
         brain = DynBrain(
@@ -143,14 +156,14 @@ def _train_phases(
             recipe.opt_class,
             recipe.schedule,
             recipe.patience,
-            (recipe.feature_shift, recipe.feature_scale),
+            whitening,
             recipe.options,
             run_opts,
             recipe.average_decay,
             teacher,
             keep if index == len(recipe.phases) - 1 else None,
         )
-        best = brain.train_phase(train_loader(), sampler, valid_loader)
+        best = brain.train_phase(loaders.make_train(), loaders.sampler, loaders.valid)
     return best
 
 
@@ -189,7 +202,6 @@ def _load_baseline(recipe: Recipe) -> None:
     if difference := describe_difference(recipe.network, weights):
         raise InputError(f"{recipe.baseline}: does not fit this pretrain network: {difference}")
     recipe.network.load_state_dict(weights)
-    fold_affine(recipe.network, -recipe.feature_shift * recipe.feature_scale, 1.0 / recipe.feature_scale)
 
 
 def _find_data(recipe: Recipe) -> dict[str, Corpus | ShardSet]:
@@ -205,7 +217,6 @@ def _find_data(recipe: Recipe) -> dict[str, Corpus | ShardSet]:
 
 
 def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders:
-    """A maker of training loaders (each phase has its own), their sampler, and the validation loader."""
     rank, ranks = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
     datasets: dict[str, ShardDataset | PairDataset] = {}
     if isinstance(train_data := data["train"], ShardSet):
@@ -242,8 +253,9 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
         "multiprocessing_context": "forkserver" if recipe.num_workers else None,
         "worker_init_fn": end_with_parent,
     }
-    return (
+    return Loaders(
         lambda: SaveableDataLoader(datasets["train"], sampler=sampler, **options),
+        datasets["train"],
         sampler,
         DataLoader(datasets["valid"], sampler=valid_sampler, **options),
     )

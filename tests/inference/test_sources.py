@@ -104,9 +104,7 @@ def test_a_file_of_another_model_is_named(
 ) -> None:
     other = save_bundle(make_network(family, exits), tmp_path / "other")
     shutil.copy(other / name, bundle / name)
-    with pytest.raises(
-        InputError, match=r"(config\.json|model\.safetensors): .*; the files .* fetch all"
-    ):
+    with pytest.raises(InputError, match=r"(config\.json|model\.safetensors): .*; the files .* fetch all"):
         EnhanceDynamic.from_hparams(bundle, run_opts=CPU)
 
 

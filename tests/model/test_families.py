@@ -12,12 +12,12 @@ from torch import Tensor
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model import architecture
-from speechbrain_dynsnet.model.affine import fold_affine
 from speechbrain_dynsnet.model.architecture import Architecture, register_family
 from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
 from speechbrain_dynsnet.model.layers import LayerState, make_layer
 from speechbrain_dynsnet.model.network import make_network
 from speechbrain_dynsnet.model.stages import SplitStage, StageOutput
+from speechbrain_dynsnet.model.whitening import Whitening, check_whitening
 from speechbrain_dynsnet.runtime.export import export_onnx
 from speechbrain_dynsnet.runtime.export.verify import FP32_BOUND, verify
 from speechbrain_dynsnet.runtime.model import RuntimeModel
@@ -99,14 +99,15 @@ def gru_first(a: Architecture, index: int) -> SplitStage:
 
 
 @pytest.mark.parametrize("make", [residual_at(0), gru_first])
-def test_a_first_stage_that_cannot_take_the_normalisation_is_refused(
+def test_a_first_stage_that_cannot_take_the_whitening_is_refused(
     make: Callable[[Architecture, int], SplitStage],
 ) -> None:
     register_family("late", make)
     network = make_network("late", EXITS)
-    with pytest.raises(InputError, match="stage 0 of the family late cannot take .* --feature_shift 0"):
-        fold_affine(network, 8.0, 0.25)
-    fold_affine(network, 0.0, 1.0)
+    whitening = Whitening(torch.zeros(257), torch.eye(257))
+    for refuse in (check_whitening, whitening.fold, whitening.unfold):
+        with pytest.raises(InputError, match="stage 0 of the family late cannot take .* --whitening null"):
+            refuse(network)
 
 
 def test_an_export_of_another_class_is_refused(tmp_path: Path) -> None:

@@ -89,16 +89,17 @@ def test_a_phase_starts_from_the_best_of_the_one_before_with_a_fresh_optimiser(
 
 
 @pytest.mark.parametrize("name", ["concat_joint", "concat_layerwise"])
-def test_the_bundle_is_the_best_checkpoint_with_the_affine_applied(
+def test_the_bundle_is_the_best_checkpoint_with_the_whitening_applied(
     name: str, train_small: Train, phases: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     bundle = load_bundle(train_small(tmp_path, name, max_epochs=3))
-    network = phases[-1]["brain"].network
-    network.load_state_dict(best_weights(phases[-1]["brain"]))
+    brain = phases[-1]["brain"]
+    network = brain.network
+    network.load_state_dict(best_weights(brain))
     features = -10.0 + 5.0 * torch.randn(2, 20, 257, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for exit in (0, 1):
-            expected, _ = network.eval()(0.25 * (features + 8.0), exit=exit)
+            expected, _ = network.eval()(brain.whitening(features), exit=exit)
             mask, _ = bundle(features, exit=exit)
             torch.testing.assert_close(mask, expected, atol=1e-5, rtol=0)
 

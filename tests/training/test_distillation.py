@@ -30,7 +30,7 @@ def first_row(run: Path) -> dict[str, float]:
 
 def test_a_teacher_moves_the_student_and_not_the_validation(train_small: Train, teacher: Path, tmp_path: Path) -> None:
     runs = {}
-    for name, more in {"alone": {}, "taught": {"teacher": str(teacher), "teacher_weight": 50.0}}.items():
+    for name, more in {"alone": {}, "taught": {"teacher": str(teacher), "teacher_weight": 100.0}}.items():
         # A learning rate of nothing to speak of: both validate the same weights.
         runs[name] = train_small(tmp_path / name, lr=1e-12, max_epochs=1, **more).parent
     alone, taught = first_row(runs["alone"]), first_row(runs["taught"])

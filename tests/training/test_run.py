@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
+from speechbrain_dynsnet.model.whitening import Whitening
 from speechbrain_dynsnet.training import run
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.folder import open_run_folder
@@ -44,7 +45,8 @@ def test_the_folder_holds_what_repeats_the_run(finished: Path, small_set: Path, 
     assert "torch==" in (folder / "env.log").read_text()
     assert "exits_0_1 epoch 2/2" in (folder / "log.txt").read_text()
     assert {path.name for path in folder.iterdir()} == {
-        *("bundle", "env.log", "hyperparams.yaml", "log.txt", "phase_0_exits_0_1", "settings.json")
+        *("bundle", "env.log", "hyperparams.yaml", "log.txt", "phase_0_exits_0_1", "settings.json"),
+        "whitening.safetensors",
     }
     again = folder / "hyperparams.yaml"  # every override resolved: it needs nothing else
     overrides = f"output_folder: {tmp_path / 'again'}"
@@ -154,7 +156,7 @@ def test_pretrain_starts_from_the_baseline(
 
     def before_any_step(self: DynBrain, *_: object) -> None:
         with torch.no_grad():
-            masks.append(self.network(0.25 * (features + 8.0), exit=5)[0])
+            masks.append(self.network(self.whitening(features), exit=5)[0])
         raise Enough
 
     monkeypatch.setattr(DynBrain, "train_phase", before_any_step)
@@ -163,6 +165,22 @@ def test_pretrain_starts_from_the_baseline(
     with torch.no_grad():
         expected, _ = load_bundle(baseline)(features)
     torch.testing.assert_close(masks[0], expected, atol=1e-5, rtol=0)
+
+
+def test_a_run_keeps_its_whitening_and_null_is_none(
+    train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_small(tmp_path, max_epochs=1).parent
+    kept = (folder / "whitening.safetensors").read_bytes()
+    shutil.rmtree(folder / "bundle")  # as if it had been stopped before its end
+
+    def fit(*_: object) -> None:
+        raise AssertionError("fitted anew")
+
+    monkeypatch.setattr(Whitening, "fit", fit)
+    train_small(tmp_path, max_epochs=1)
+    assert (folder / "whitening.safetensors").read_bytes() == kept
+    assert not (train_small(tmp_path / "plain", max_epochs=1, whitening=None).parent / "whitening.safetensors").exists()
 
 
 def test_pretrain_that_is_cut_short_starts_from_what_there_is_of_the_baseline(
