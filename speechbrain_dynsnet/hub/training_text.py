@@ -64,6 +64,7 @@ def _schedule(training: Mapping[str, Any]) -> str:
         f"batches of {training['batch_size']}" if "batch_size" in training else "",
         f"precision {training['options']['precision']}" if "precision" in (training.get("options") or {}) else "",
         f"a moving average of the weights ({training['average_decay']:g})" if training.get("average_decay") else "",
+        f"features whitened by {training['whitening']:g}" if training.get("whitening") else "",
         f"seed {training['seed']}" if "seed" in training else "",
     ]
     return f"{told}. " + (f"{', '.join(filter(None, facts))}." if any(facts) else "")

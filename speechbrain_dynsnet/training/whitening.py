@@ -47,7 +47,6 @@ def _fit(path: Path, dataset: PairDataset | ShardDataset, strength: float) -> No
     if path.is_file():
         return
     pairs = min(PAIRS, len(dataset)) if isinstance(dataset, ShardDataset) else PAIRS
-    # Epochs begin at 1, so no pair of these, mixed on the fly, comes again in training.
     features = torch.cat([log_power(stft(dataset[index].noisy[None]))[0] for index in range(pairs)])
     with appearing(path) as unfinished:
         save_file(Whitening.fit(features, strength).state_dict(), unfinished)

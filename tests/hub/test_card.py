@@ -26,6 +26,7 @@ CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "manifest.csv"
 TRAINING: dict[str, Any] = {
     "scheme": "joint",
     "seed": 1,
+    "whitening": 0.5,
     "lr": 0.001,
     "clip_s": 2.0,
     "clips_per_epoch": 3200,
@@ -238,6 +239,7 @@ class TestText:
         text = made(bundle, "--results", results)
         for part in (
             "scheme `joint`, at most 60 epochs of 3,200 pairs; these weights are of epoch 49",
+            "features whitened by 0.5, seed 1",
             "SNR -5 to 25 dB, level -35 to -15 dBFS, 10 % with babble",
             "exits 0, 1, 3 and 5 weighted 1, 1, 1 and 0.5",
             "0.288 at exit 0 (a mask of ones, which changes nothing: 0.413)",
