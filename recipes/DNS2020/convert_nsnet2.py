@@ -62,7 +62,7 @@ def read(folder: Path, name: str, *shape: int) -> NDArray[np.float32]:
     """An array of float32 that must have this shape, and finite values."""
     path = folder / f"{name}.npy"
     try:
-        array = np.load(path, allow_pickle=False).astype(np.float32)
+        array: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32)
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: not an array of numpy's ({error}); give the folder `numpy_weights`") from error
     if array.shape != shape or not np.isfinite(array).all():
