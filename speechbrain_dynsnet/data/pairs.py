@@ -99,10 +99,11 @@ class EpochSampler(Sampler[int]):
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
+        self.earlier_epochs = 0  # of phases before this one, which has pairs of its own
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the range; SpeechBrain's Brain calls this."""
-        self.epoch = epoch
+        """Choose the range, by an epoch of this phase; SpeechBrain's Brain calls this."""
+        self.epoch = self.earlier_epochs + epoch
 
     def __len__(self) -> int:
         return self.per_rank

@@ -163,6 +163,7 @@ def _train_phases(
             teacher,
             keep if index == len(recipe.phases) - 1 else None,
         )
+        loaders.sampler.earlier_epochs = sum(earlier.max_epochs for earlier in recipe.phases[:index])
         best = brain.train_phase(loaders.make_train(), loaders.sampler, loaders.valid)
     return best
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from speechbrain_dynsnet.data.pairs import EpochSampler
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import load_bundle, save_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2, make_network
@@ -68,6 +69,24 @@ def test_every_epoch_is_logged_with_the_loss_of_every_exit(finished: Path) -> No
     assert log.read_text().splitlines()[0] == "epoch,lr,train_loss,loss,exit_0,exit_1,ones"
     assert len(log.read_text().splitlines()) == 3
     assert list((log.parent / "tensorboard").glob("events.*"))
+
+
+def test_every_epoch_of_every_phase_has_new_pairs(
+    train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    indices_of = EpochSampler.__iter__
+
+    def told(sampler: EpochSampler) -> Iterator[int]:
+        indices = list(indices_of(sampler))
+        if sampler.clips_per_epoch == SMALL["clips_per_epoch"]:  # not that of validation
+            heard.extend(indices)
+        return iter(indices)
+
+    monkeypatch.setattr(EpochSampler, "__iter__", told)
+    train_small(tmp_path, "concat_layerwise", max_epochs=1)
+    assert len(heard) == (1 + 2) * 16  # of exit 0, then of exit 1
+    assert len(set(heard)) == len(heard)
 
 
 def test_a_finished_run_says_so_and_does_not_train(
