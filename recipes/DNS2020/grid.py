@@ -5,6 +5,7 @@ python recipes/DNS2020/grid.py MANIFEST.csv OUT --test_set SET [--hours H] [--jo
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shlex
@@ -19,6 +20,7 @@ from typing import Any
 import click
 import speechbrain as sb
 
+from speechbrain_dynsnet.cli.cells import REPEATED, Cell, baseline_of, choose, make_cells, read_seeds
 from speechbrain_dynsnet.cli.pairing import find_pairs
 from speechbrain_dynsnet.cli.tasks import Task, run_tasks
 from speechbrain_dynsnet.data.folder_lock import hold
@@ -27,7 +29,6 @@ from speechbrain_dynsnet.errors import InputError, one_line_errors
 from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, Configuration
 from speechbrain_dynsnet.evaluation.evaluate import check_lengths
 from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
-from speechbrain_dynsnet.evaluation.summary import BASELINE
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.training.budget import Budget, share_out
 from speechbrain_dynsnet.training.folder import public_settings, settings
@@ -38,8 +39,6 @@ ROOT = Path(__file__).parents[2]
 TRAIN = (sys.executable, str(ROOT / "train.py"))
 EVALUATE = (sys.executable, "-m", "speechbrain_dynsnet.cli", "evaluate")
 REPORT = (sys.executable, str(Path(__file__).with_name("report.py")))
-REPEATED = "concat_joint_0135"  # comes first, and is trained with every seed
-HALF = "baseline_half"  # what `pretrain` starts from: its hours are in the budget of those cells
 SETTINGS = "settings.json"
 # What may differ between cells, or from one run of the grid to the next.
 _FREE_SETTINGS = (
@@ -51,41 +50,12 @@ _DECIDED = (
     *("family", "scheme", "exits", "seed", "max_epochs", "clips_per_epoch", "patience", "schedule"),
     *("baseline", "teacher", "data_folder", "shards", "output_folder"),
 )
+GRID = "grid.csv"
 COLUMNS = (
     *("cell", "training", "model", "exits", "seed", "hours", "own_hours", "starts_from", "max_epochs"),
     *("clips_per_epoch", "state", "command"),
 )
 _SHOWN = ("cell", "hours", "own_hours", "state", "command")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training.
-
-    Arguments
-    ---------
-    name : str
-        Of its folder.
-    configuration : Configuration
-        What is trained.
-    seed : int
-        Of weights and data.
-    share : float
-        Of the budget; the rest goes to
-    start : str or None
-        the cell whose model it starts from.
-    """
-
-    name: str
-    configuration: Configuration
-    seed: int
-    share: float = 1.0
-    start: str | None = None
-
-    @property
-    def is_row(self) -> bool:
-        """Whether it is in the table: all that got the whole budget are."""
-        return self.share == 1.0 or self.start is not None
 
 
 @dataclass(frozen=True)
@@ -156,6 +126,7 @@ class Training:
     help=f"The first is for all cells; the others are for {REPEATED} only. [default: the recipe's]",
 )  # fmt: skip
 @click.option("--only", metavar="NAME,NAME", help="Train and measure these; the table has all that are there.")
+@click.option("--bench", type=Path, multiple=True, help="What `dynsnet bench` wrote, for the times in Figure 4.")
 @click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", help="Of training.")
 @click.option("--dry_run", is_flag=True, help="Say what would be trained, how long, and what is done.")
 def main(
@@ -168,6 +139,7 @@ def main(
     jobs: int,
     seeds: str | None,
     only: str | None,
+    bench: tuple[Path, ...],
     precision: str,
     dry_run: bool,
 ) -> None:
@@ -191,9 +163,8 @@ def main(
                 (out / folder).mkdir(parents=True, exist_ok=True)
             with hold(out) as lock:
                 write_text(out / SETTINGS, json.dumps(grid.settings, indent=2) + "\n")
-                failures = train(grid, trainings, jobs, lock)
-                failures |= evaluate(grid, cells, trainings, jobs, lock)
-                failures |= report(grid, cells, lock)
+                failures = work(grid, cells, trainings, jobs, lock)
+                failures |= report(grid, cells, bench, lock)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -224,45 +195,6 @@ def check(grid: Grid) -> None:
         raise InputError(
             f"{grid.out}: holds another grid ({'; '.join(different)}); give another OUT, or the same settings"
         )
-
-
-def read_seeds(text: str | None) -> list[int]:
-    """Different whole numbers with commas between."""
-    words = [] if text is None else text.split(",")
-    if not all(word.strip().isdecimal() for word in words):
-        raise InputError(f"--seeds is {text!r}: give whole numbers with commas between, such as 1,2,3")
-    return list(dict.fromkeys(map(int, words)))
-
-
-def make_cells(own_seed: int, seeds: Sequence[int] = ()) -> list[Cell]:
-    """All cells, in the order of training.
-
-    A name tells the seed unless it is the recipe's own: a grid can be trained with another seed beside the first.
-    """
-
-    def name(base: str, seed: int) -> str:
-        return base if seed == own_seed else f"{base}_seed{seed}"
-
-    seed, *more = seeds or (own_seed,)
-    half = name(HALF, seed)
-    cells = [Cell(half, PAPER_CONFIGURATIONS[0], seed, 0.5)]
-    for one in sorted(
-        PAPER_CONFIGURATIONS, key=lambda one: (one.family != BASELINE, one.slug != REPEATED, one.scheme != "joint")
-    ):
-        share, start = (0.5, half) if one.family == "pretrain" else (1.0, None)
-        cells.append(Cell(name(one.slug, seed), one, seed, share, start))
-    repeated = next(one for one in PAPER_CONFIGURATIONS if one.slug == REPEATED)
-    return cells + [Cell(name(REPEATED, seed), repeated, seed) for seed in more]
-
-
-def choose(cells: Sequence[Cell], only: str | None) -> list[Cell]:
-    """The cells that are asked for, and those that they start from."""
-    names = [cell.name for cell in cells]
-    asked = set(names) if only is None else {name.strip() for name in only.split(",")}
-    if unknown := sorted(asked.difference(names)):
-        raise InputError(f"--only: no cell is called {unknown[0]!r}; there are {', '.join(names)}")
-    asked |= {cell.start for cell in cells if cell.name in asked and cell.start is not None}
-    return [cell for cell in cells if cell.name in asked]
 
 
 def plan(grid: Grid, cell: Cell) -> Training:
@@ -314,50 +246,66 @@ def show(rows: Sequence[dict[str, str]]) -> None:
         click.echo("  ".join([*cells, row[_SHOWN[-1]]]))
 
 
-def train(grid: Grid, trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
-    """Train what is not trained, with `grid.csv` up to date; why what has failed did."""
+def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
+    """Train and measure what is not, each model as soon as it is trained, with `grid.csv` up to date; failures."""
+    baseline = baseline_of(cells).name
+    # Measured by the baseline's scores where there are any, or will be.
+    has_baseline = is_measured(grid.results(baseline)) or any(one.cell.name == baseline for one in trainings)
     tasks = []
     for one in trainings:
-        bundle = grid.bundle(one.cell.name)
-        log = bundle.parent.with_name(f"{one.cell.name}.log")
-        needs = grid.bundle(one.cell.start) if one.cell.start else None
-        tasks.append(Task(one.cell.name, one.command, log, bundle, needs))
+        name, bundle = one.cell.name, grid.bundle(one.cell.name)
+        start = (grid.bundle(one.cell.start),) if one.cell.start else ()
+        tasks.append(Task(name, one.command, bundle.parent.with_name(f"{name}.log"), bundle, start))
+        if one.cell.is_row:
+            tasks.append(evaluation(grid, name, baseline if has_baseline and name != baseline else None))
+    others = [row for row in read_grid(grid.out / GRID) if row["cell"] not in {one.cell.name for one in trainings}]
 
     def note() -> None:
-        write_table(grid.out / "grid.csv", COLUMNS, rows_of(grid, trainings))
+        write_table(grid.out / GRID, COLUMNS, [*others, *rows_of(grid, trainings)])
 
     note()
-    return run_tasks(tasks, jobs, [lock], note)
+    failures = run_tasks(tasks, jobs, [lock], note)
+    # That a model was not measured goes without saying when it was not trained.
+    untrained = {evaluated(one.cell.name) for one in trainings if not grid.bundle(one.cell.name).is_dir()}
+    return {name: reason for name, reason in failures.items() if name not in untrained}
 
 
-def evaluate(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
-    """Measure what is trained and not measured, the baseline first, by whose scores the others are; failures."""
-    baseline = grid.results(next(cell.name for cell in cells if cell.is_row and cell.configuration.family == BASELINE))
-    trained = [one.cell.name for one in trainings if one.cell.is_row and grid.bundle(one.cell.name).is_dir()]
-    failures: dict[str, str] = {}
-    for names in ([name for name in trained if name == baseline.name], [x for x in trained if x != baseline.name]):
-        by = ("--baseline", str(baseline)) if names != [baseline.name] and is_measured(baseline) else ()
-        tasks = []
-        for name in names:
-            results = grid.results(name)
-            words = (*EVALUATE, str(grid.bundle(name)), "--test_set", str(grid.test_set), "--jobs", str(jobs))
-            log = results.with_name(f"{name}.log")
-            command = (*words, *by, "-o", str(results))
-            tasks.append(Task(f"evaluation of {name}", command, log, results / SUMMARY, grid.bundle(name)))
-        failures |= run_tasks(tasks, 1, [lock])
-    return failures
+def read_grid(path: Path) -> list[dict[str, str]]:
+    """What earlier runs of the grid wrote."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def report(grid: Grid, cells: Sequence[Cell], lock: int) -> dict[str, str]:
+def evaluated(name: str) -> str:
+    """What the evaluation of a cell is called."""
+    return f"evaluation of {name}"
+
+
+def evaluation(grid: Grid, name: str, baseline: str | None) -> Task:
+    """Measure a cell, by the scores of another."""
+    results, bundle = grid.results(name), grid.bundle(name)
+    by = grid.results(baseline) if baseline else None
+    words = (*EVALUATE, str(bundle), "--test_set", str(grid.test_set), *(("--baseline", str(by)) if by else ()))
+    needs = (bundle, by / SUMMARY) if by else (bundle,)
+    command = (*words, "-o", str(results))
+    return Task(evaluated(name), command, results.with_name(f"{name}.log"), results / SUMMARY, needs)
+
+
+def report(grid: Grid, cells: Sequence[Cell], bench: Sequence[Path], lock: int) -> dict[str, str]:
     """Put all that is measured, in whatever run, in a table; failures."""
     measured = sorted(folder for folder in (grid.out / "results").iterdir() if is_measured(folder))
     if not measured:
         return {}
     output = grid.out / "report"
-    words = (*REPORT, *map(str, measured), "-o", str(output))
+    words = [*REPORT, *map(str, measured), "-o", str(output)]
+    words += [word for path in bench for word in ("--bench", str(path))]
     if models := compared(grid, cells):
-        words += ("--test_set", str(grid.test_set), *(word for model in models for word in ("--model", str(model))))
-    task = Task("report", words, grid.out / "report.log", output / "table2.md", always=True)
+        words += ["--test_set", str(grid.test_set), *(word for model in models for word in ("--model", str(model)))]
+        baseline = grid.bundle(baseline_of(cells).name)
+        words += ["--baseline", str(baseline)] if baseline.is_dir() else []
+    task = Task("report", tuple(words), grid.out / "report.log", output / "table2.md", always=True)
     failures = run_tasks([task], 1, [lock])
     if not failures:
         click.echo(f"\n{task.leaves.read_text(encoding='utf-8')}\nwritten to {output}")
@@ -374,7 +322,7 @@ def compared(grid: Grid, cells: Sequence[Cell]) -> list[Path]:
     alike: dict[tuple[str, tuple[int, ...]], list[Path]] = {}
     for cell in cells:
         bundle = grid.bundle(cell.name)
-        if cell.configuration.scheme and cell.seed == cells[0].seed and bundle.is_dir():
+        if cell.configuration.scheme and cell.seed == baseline_of(cells).seed and bundle.is_dir():
             alike.setdefault((cell.configuration.family, cell.configuration.exits), []).append(bundle)
     return max(alike.values(), key=len, default=[])
 

@@ -33,8 +33,8 @@ class Task:
         What it prints is added to this file.
     leaves : Path
         Appears, whole, when it is done.
-    needs : Path or None
-        Must be there before it can begin; when that is newer than `leaves`, it runs again.
+    needs : tuple of Path
+        Must be there before it can begin; when one is newer than `leaves`, it runs again.
     always : bool
         Whether it runs again in any case.
     """
@@ -43,7 +43,7 @@ class Task:
     command: tuple[str, ...]
     log: Path
     leaves: Path
-    needs: Path | None = None
+    needs: tuple[Path, ...] = ()
     always: bool = False
 
     @property
@@ -51,12 +51,13 @@ class Task:
         """Whether it can be left out."""
         if self.always or not self.leaves.exists():
             return False
-        return self.needs is None or not self.is_ready or self.needs.stat().st_mtime <= self.leaves.stat().st_mtime
+        made = self.leaves.stat().st_mtime
+        return not self.missing and all(path.stat().st_mtime <= made for path in self.needs)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it can begin."""
-        return self.needs is None or self.needs.exists()
+    def missing(self) -> list[Path]:
+        """What it needs and is not there: without that it cannot begin."""
+        return [path for path in self.needs if not path.exists()]
 
 
 def run_tasks(
@@ -86,14 +87,14 @@ def run_tasks(
     bar = tqdm(total=len(tasks), initial=len(tasks) - len(waiting), disable=None if len(tasks) > 1 else True)
     try:
         while waiting or running:
-            for task in [task for task in waiting if task.is_ready][: jobs - len(running)]:
+            for task in [task for task in waiting if not task.missing][: jobs - len(running)]:
                 waiting.remove(task)
                 with task.log.open("ab") as log:
                     running[_start(task, log, keep)] = task, log.tell(), time.monotonic()
                 tqdm.write(f"begun: {task.name}, see {task.log}")
                 note()
             if not running:
-                failures |= {task.name: f"needs {task.needs}, which is not there" for task in waiting}
+                failures |= {task.name: f"needs {task.missing[0]}, which is not there" for task in waiting}
                 break
             time.sleep(_POLL_S)
             for process in [process for process in running if process.poll() is not None]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,9 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     signal.signal(signal.SIGINT, before)
 
 
-def task(name: str, code: str = TELL, seconds: float = 0.0, needs: str | None = None, always: bool = False) -> Task:
+def task(name: str, code: str = TELL, seconds: float = 0.0, needs: Sequence[str] = (), always: bool = False) -> Task:
     command = (sys.executable, "-S", "-c", code, name, str(seconds))
-    return Task(name, command, Path(f"{name}.log"), Path(name), None if needs is None else Path(needs), always)
+    return Task(name, command, Path(f"{name}.log"), Path(name), tuple(map(Path, needs)), always)
 
 
 def story() -> list[str]:
@@ -79,13 +79,19 @@ def test_a_task_waits_for_what_it_needs_and_others_pass_it() -> None:
     assert story().index("-a") < story().index("+b") and story().index("+c") < story().index("-a")
 
 
+def test_what_was_made_before_something_it_needs_is_made_again_once_that_is_there() -> None:
+    Path("b").touch()
+    assert run_tasks([task("b", needs=["a", "c"]), task("a"), task("c")], 1) == {}
+    assert begun() == ["a", "c", "b"]
+
+
 def test_failures_are_named_with_their_last_line_and_the_others_go_on() -> None:
     Path("bad.log").write_text("Error: of an earlier run\n")
     ends = "print('first'); raise SystemExit('Error: the disk\\tis full')"
     dies = "import os; os.kill(os.getpid(), 9)"
     lazy = "print('nothing to do')"
     broken = [task("bad", ends), task("dead", dies), task("lazy", lazy)]
-    failures = run_tasks([*broken, task("b", needs="bad"), task("c")], 1)
+    failures = run_tasks([*broken, task("b", needs=["bad"]), task("c")], 1)
     assert failures == {
         "bad": "the disk\\tis full (exit code 1)",
         "dead": "it said nothing (ended by signal 9)",

@@ -18,8 +18,8 @@ import speechbrain as sb
 from click.testing import CliRunner, Result
 
 from recipes.DNS2020 import grid
-from recipes.DNS2020.grid import HALF, REPEATED, make_cells
 from speechbrain_dynsnet.cli import tasks
+from speechbrain_dynsnet.cli.cells import HALF, REPEATED
 from speechbrain_dynsnet.data.trial import make_trial_set
 from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, describe_bundle
 from speechbrain_dynsnet.model.architecture import LAST_STAGE
@@ -37,10 +37,12 @@ TRAIN = "folder = given('--output_folder'); folder.mkdir(parents=True, exist_ok=
 TRAIN += "if folder.name in os.environ.get('BROKEN', ''): sys.exit('Error: it diverged')\n"
 TRAIN += "if folder.name == os.environ.get('STOP'): os.kill(os.getppid(), int(os.environ['BY'])); time.sleep(60)\n"
 TRAIN += "assert '--baseline' not in sys.argv or given('--baseline').is_dir(); (folder / 'bundle').mkdir()\n"
-EVALUATE = "out = given('-o'); out.mkdir(); (out / 'clips.csv').touch(); (out / 'summary.csv').touch()\n"
+EVALUATE = "out = given('-o'); out.mkdir(exist_ok=True); (out / 'clips.csv').touch(); (out / 'summary.csv').touch()\n"
 EVALUATE += "tell('evaluate', out.name, *(['by', given('--baseline').name] if '--baseline' in sys.argv else []))\n"
 REPORT = "out = given('-o'); out.mkdir(exist_ok=True); (out / 'table2.md').write_text('THE TABLE')\n"
 REPORT += "models = [Path(b).parent.name for a, b in zip(sys.argv, sys.argv[1:]) if a == '--model']\n"
+REPORT += "models += ['beside', given('--baseline').parent.name] if '--baseline' in sys.argv else []\n"
+REPORT += "models += ['times', given('--bench').name] if '--bench' in sys.argv else []\n"
 REPORT += "tell('report', *(Path(p).name for p in sys.argv[1:sys.argv.index('-o')]), 'masks', *models)\n"
 
 
@@ -118,29 +120,6 @@ def dry(result: Result) -> dict[str, list[str]]:
     return {name: [hours, own, *rest.split(maxsplit=1)] for name, hours, own, rest in rows}
 
 
-def test_every_cell_of_the_paper_is_there_once_and_after_what_it_starts_from() -> None:
-    cells = make_cells(1234)
-    rows = [cell for cell in cells if cell.is_row]
-    assert sorted(str(cell.configuration) for cell in rows) == sorted(map(str, PAPER_CONFIGURATIONS))
-    assert [cell.name for cell in cells[:3]] == [HALF, BASELINE, REPEATED]
-    assert [cell.name for cell in cells if not cell.is_row] == [HALF]
-    schemes = [cell.configuration.scheme for cell in rows[1:]]
-    assert schemes == sorted(schemes)  # joint, then layerwise
-    names = [cell.name for cell in cells]
-    assert len(set(names)) == len(names)
-    for cell in cells:
-        assert (cell.start is not None) == (cell.configuration.family == "pretrain")
-        assert cell.start is None or names.index(cell.start) < names.index(cell.name)
-
-
-def test_more_seeds_are_more_cells_of_one_configuration_and_other_grids_beside() -> None:
-    plain = [cell.name for cell in make_cells(1234)]
-    assert [cell.name for cell in make_cells(1234, [1234, 7])] == [*plain, f"{REPEATED}_seed7"]
-    others = make_cells(1234, [7])
-    assert [cell.name for cell in others] == [f"{name}_seed7" for name in plain]
-    assert {cell.start for cell in others} == {None, f"{HALF}_seed7"}
-
-
 @pytest.mark.parametrize("hours", [20.0, 333.3])
 def test_every_model_hears_the_same_hours(hours: float, run: Run) -> None:
     shown = dry(run("--dry_run", "--hours", hours, "--seeds", "3,4"))
@@ -156,7 +135,8 @@ def test_every_model_hears_the_same_hours(hours: float, run: Run) -> None:
         assert state == "not-yet" and recipe.schedule == "one_cycle" and "--precision bf16" in command
         assert recipe.patience >= max(phase.max_epochs for phase in recipe.phases)  # and so all of them are heard
         assert Path(str(recipe.output_folder)).name == name
-        assert recipe.seed == (4 if name == f"{REPEATED}_seed4" else 3)
+        # What `pretrain` starts from has another seed, and so heard other pairs.
+        assert recipe.seed == (4 if name in (f"{REPEATED}_seed4", f"{HALF}_seed3") else 3)
         if not name.startswith(HALF):
             architecture = {"family": recipe.family, "exits": recipe.exits}
             rows.append(describe_bundle({"architecture": architecture, "training": {"scheme": recipe.scheme}})[0])
@@ -170,15 +150,19 @@ def test_one_command_trains_measures_and_tabulates_and_the_same_one_does_nothing
     names = [cell["cell"] for cell in cells_of()]
     rows = [name for name in names if name != HALF]
     lines = story()
-    assert sorted(lines[: len(names)]) == sorted(f"train {name}" for name in names)
-    assert lines[len(names)] == f"evaluate {BASELINE}"
-    assert lines[len(names) + 1 : -1] == [f"evaluate {name} by {BASELINE}" for name in rows[1:]]
-    told = f"report {' '.join(sorted(rows))} masks {REPEATED} concat_layerwise_0135"
+    for name in names:
+        trained, measured = f"train {name}", f"evaluate {name}" + ("" if name == BASELINE else f" by {BASELINE}")
+        assert lines.count(trained) == 1 and lines.count(measured) == (name in rows)
+        assert name == HALF or lines.index(trained) < lines.index(measured)
+    assert len(lines) == len(names) + len(rows) + 1
+    # A model is measured before the rest are trained.
+    assert lines.index(f"evaluate {REPEATED} by {BASELINE}") < lines.index(f"train {names[-1]}")
+    told = f"report {' '.join(sorted(rows))} masks {REPEATED} concat_layerwise_0135 beside {BASELINE}"
     assert lines[-1] == told
     assert {cell["state"] for cell in cells_of()} == {"done"}
     assert {path.stem for path in Path("out/models").glob("*.log")} == set(names)
-    again = run("--hours", 20)
-    assert again.exit_code == 0 and story() == [told]
+    again = run("--hours", 20, "--bench", "times.csv")
+    assert again.exit_code == 0 and story() == [f"{told} times times.csv"]
 
 
 def test_only_some_are_trained_and_the_table_has_all_that_are_there(run: Run) -> None:
@@ -187,8 +171,13 @@ def test_only_some_are_trained_and_the_table_has_all_that_are_there(run: Run) ->
     assert run("--hours", 20, "--only", f"pretrain_joint_0135, {BASELINE}").exit_code == 0
     trained = [HALF, BASELINE, "pretrain_joint_0135"]
     assert [line.split()[1] for line in story() if line.startswith("train")] == trained
+    assert [(cell["cell"], cell["state"]) for cell in cells_of()] == [(name, "done") for name in (REPEATED, *trained)]
+    # What was measured while there was no baseline is measured by it now.
     assert run("--hours", 20, "--only", REPEATED).exit_code == 0
-    assert story() == [f"report {BASELINE} {REPEATED} pretrain_joint_0135 masks {REPEATED}"]
+    told = f"report {BASELINE} {REPEATED} pretrain_joint_0135 masks {REPEATED} beside {BASELINE}"
+    assert story() == [f"evaluate {REPEATED} by {BASELINE}", told]
+    assert run("--hours", 20, "--only", REPEATED).exit_code == 0
+    assert story() == [told]
 
 
 def test_a_cell_that_fails_is_named_and_the_others_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +214,7 @@ def test_a_stopped_grid_goes_on(signal_name: str, run: Run, monkeypatch: pytest.
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, interrupt)
     assert result.exit_code == 130 and "the same command goes on" in result.stderr
-    assert story() == [f"train {BASELINE}", f"train {REPEATED}"]
+    assert story() == [f"train {BASELINE}", f"evaluate {BASELINE}", f"train {REPEATED}"]
     monkeypatch.delenv("STOP")
     assert run(*only).exit_code == 0
     assert story()[0] == f"train {REPEATED}"
