@@ -45,8 +45,10 @@ from speechbrain_dynsnet.evaluation.masks import (
     mask_ranges,
     masks_of,
 )
+from speechbrain_dynsnet.evaluation.paired import pairs_to_markdown
 from speechbrain_dynsnet.evaluation.summary import BASELINE
 from speechbrain_dynsnet.evaluation.systems import NOISY, Pair, read_mono, read_noisy
+from speechbrain_dynsnet.evaluation.table1 import table1_to_markdown
 from speechbrain_dynsnet.evaluation.table2 import (
     COLUMNS,
     compare_with_paper,
@@ -55,6 +57,7 @@ from speechbrain_dynsnet.evaluation.table2 import (
     read_paper,
     to_markdown,
 )
+from speechbrain_dynsnet.evaluation.trained import trainings_to_markdown
 from speechbrain_dynsnet.inference.sources import find_model
 from speechbrain_dynsnet.model.bundle import CONFIG, SHIPPED_BUNDLE
 from speechbrain_dynsnet.model.importing import load_network
@@ -67,9 +70,9 @@ COLOURS = 128  # of a picture with spectrograms
 ELSEWHERE = ", which is no training of this table: not like for like."
 DIFFERS = (
     "What differs from the paper: the test set ({test_set}; the paper's is DNS-2020's synthetic one without "
-    "reverberation), and what the models were trained on, and how long (see the card of each). Its DNSMOS is P.808, as "
-    "we read it, and here PESQ is wide-band. Its numbers here are few and second hand, not its Table 2: "
-    "`paper_table2.csv` says what is known of each."
+    "reverberation), what the models were trained on, and how. Its DNSMOS is P.808, as we read it, and here PESQ is "
+    "wide-band. Its numbers here are few and second hand, not its Table 2: `paper_table2.csv` says what is known of "
+    "each."
 )
 
 
@@ -94,8 +97,8 @@ def main(
 ) -> None:
     """Put the models of RESULTS, folders that `dynsnet evaluate` wrote, side by side in OUT.
 
-    table2.md and table2.csv are as the paper's Table 2; several seeds of one configuration become a mean, with the
-    interval over seeds. The figures are PNG and SVG. What is there already is replaced.
+    table1.md is as the paper's Table 1, table2.md and table2.csv are as its Table 2; several seeds of one configuration
+    become a mean, with the interval over seeds. The figures are PNG and SVG. What is there already is replaced.
     """
     with one_line_errors():
         if (baseline or clip or test_set) and not model:
@@ -118,13 +121,16 @@ def main(
         written = [path for name, figure in result_figures(runs, times) for path in save_figures(figure, output, name)]
         if networks:
             written += draw_all_masks(networks, rivals, clip, pairs, output)
-        click.echo(f"\nwritten to {output}: table2.md, table2.csv, {', '.join(path.name for path in written)}")
+        click.echo(
+            f"\nwritten to {output}: table1.md, table2.md, table2.csv, {', '.join(path.name for path in written)}"
+        )
 
 
 def write_tables(runs: Sequence[Run], output: Path) -> str:
-    """Write table2.csv and table2.md; the latter's text."""
+    """Write table1.md, table2.csv and table2.md; the last one's text."""
     table = make_table(runs)
-    parts = [to_markdown(table), others_to_markdown(runs), compare_with_paper(read_paper(PAPER), runs)]
+    parts = [to_markdown(table), others_to_markdown(runs), pairs_to_markdown(runs), trainings_to_markdown(runs)]
+    parts += [compare_with_paper(read_paper(PAPER), runs)]
     if baseline := baseline_of(runs):
         system, run = baseline
         model = next(row["model"] for row in run.rows if row["system"] == system)
@@ -132,7 +138,8 @@ def write_tables(runs: Sequence[Run], output: Path) -> str:
         parts.append(f"Shares here are of {f'our {run.configuration}.' if is_row else model + ELSEWHERE}")
     test_set = runs[0].test_set
     parts.append(DIFFERS.format(test_set=f"{test_set.get('name')}, {test_set.get('clips')} clips"))
-    text = "\n\n".join(parts)
+    text = "\n\n".join(filter(None, parts))
+    write_text(output / "table1.md", table1_to_markdown() + "\n")
     write_table(output / "table2.csv", COLUMNS, table)
     write_text(output / "table2.md", text + "\n")
     return text

@@ -88,6 +88,8 @@ class Run:
         `name`, `clips` and `sha256`.
     digest : str
         Of the weights.
+    training : dict
+        How it was trained, as its bundle records it; empty when that is not known.
     """
 
     folder: Path
@@ -98,6 +100,7 @@ class Run:
     macs_shares: Mapping[str, float]
     test_set: Mapping[str, Any]
     digest: str = field(default="", repr=False)
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def scores(self, exit: int, metric: str) -> dict[str, float]:
         """Of each clip that has one."""
@@ -241,10 +244,11 @@ def _runs_of(folder: Path, settings: Mapping[str, Any], configs: Mapping[str, Ma
     runs = []
     for role, systems in exits.items():
         identity = settings["models"].get(next(iter(systems.values())), {})
-        configuration, seed = _describe(identity, configs, tuple(sorted(systems)))
-        run = Run(
-            folder, rows, configuration, seed, systems, shares, settings["test_set"], str(identity.get("sha256", ""))
-        )
+        digest = str(identity.get("sha256", ""))
+        config = identity.get("config") or configs.get(digest) or {}
+        configuration, seed = _describe(identity, config, tuple(sorted(systems)))
+        training = config.get("training") or {}
+        run = Run(folder, rows, configuration, seed, systems, shares, settings["test_set"], digest, training)
         if role != BASELINE:
             runs.append(run)
         elif configuration.family == BASELINE:  # one that was trained elsewhere is no row of the table
@@ -273,11 +277,10 @@ def _read_summary(folder: Path) -> list[Row]:
 
 
 def _describe(
-    identity: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]], measured: tuple[int, ...]
+    identity: Mapping[str, Any], config: Mapping[str, Any], measured: tuple[int, ...]
 ) -> tuple[Configuration, int | None]:
-    """From what the settings record of a bundle, from the bundle itself, or else from the model's name."""
+    """From what is recorded of a bundle, or else from the model's name."""
     name = str(identity.get("model", ""))
-    config = identity.get("config") or configs.get(str(identity.get("sha256", "")))
     if config:
         return describe_bundle(config)
     if named := _NAMED.match(name):

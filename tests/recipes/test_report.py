@@ -54,7 +54,7 @@ def test_a_report_is_a_table_and_figures(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     result = report(results, "-o", out)
     assert result.exit_code == 0, result.output
-    expected = [*both([*FIGURES, "figure4_costs"]), "table2.csv", "table2.md"]
+    expected = [*both([*FIGURES, "figure4_costs"]), "table1.md", "table2.csv", "table2.md"]
     assert sorted(path.name for path in out.iterdir()) == sorted(expected)
     text = (out / "table2.md").read_text()
     assert text.strip() in result.output
