@@ -33,7 +33,7 @@ UNITS = 400
 @click.argument("folder", metavar="FOLDER", type=Path)
 @click.argument("output", metavar="OUT.npz", type=Path)
 def main(folder: Path, output: Path) -> None:
-    """Write the arrays (.npy) in FOLDER to OUT.npz, for `--teacher`, `--baseline` and `import_nsnet2`."""
+    """Write the arrays in FOLDER to OUT.npz: a teacher (`train.py --teacher`), or a yardstick to evaluate by."""
     with one_line_errors():
         if output.suffix != ".npz":
             raise InputError(f"{output}: give a name that ends in .npz")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--license", "licence", metavar="ID", help="Of the weights, as the Hub calls it, such as apache-2.0.")
 @click.option("--datasets", default="", metavar="ID,ID", help="The training data's ids on the Hub, where it has some.")
 @click.option("--repo_id", metavar="USER/NAME", help="Where the model will be on the Hub, for the examples.")
+@click.option("--package", metavar="REQUIREMENT", help="What pip gets this package by, such as git+https://... .")
 @click.option("-o", "--output", type=Path, metavar="OUT", help="The file to write. [default: README.md of the model]")
 @click.option("--overwrite", is_flag=True, help="Replace a card that somebody made.")
 def command(
@@ -46,6 +47,7 @@ def command(
     licence: str | None,
     datasets: str,
     repo_id: str | None,
+    package: str | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -73,7 +75,7 @@ def command(
     if not overwrite and path.exists() and not _is_short_card(path, folder):
         raise InputError(f"{path}: there is a card already; replace it with --overwrite, or write to another file (-o)")
     given = Given(
-        tuple(_words(languages)), licence, tuple(_words(datasets)), repo_id,
+        tuple(_words(languages)), licence, tuple(_words(datasets)), repo_id, package,
         data_note.strip(), test_note.strip(), teacher_note.strip(), limits_note.strip(),
     )  # fmt: skip
     card = make_card(folder, results, bench, None if data is None else _read_data(data, folder), given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -53,6 +54,8 @@ class Given:
         Ids on the Hub.
     repo_id : str or None
         Where the model will be: what the examples load.
+    package : str or None
+        Where pip finds this package: its argument.
     data_note, test_note, teacher_note, limits_note : str
         Markdown on the training data, the test set, the teacher, and on limits.
     """
@@ -61,6 +64,7 @@ class Given:
     licence: str | None = None
     datasets: tuple[str, ...] = ()
     repo_id: str | None = None
+    package: str | None = None
     data_note: str = ""
     test_note: str = ""
     teacher_note: str = ""
@@ -108,7 +112,7 @@ def make_card(
         f"# {_title(architecture, training)}\n\n{_what_it_is(architecture, costs[0].parameters_in_all)}",
         f"## What an exit costs and gives\n\n{exits_table(costs, scores, times)}\n\n"
         f"{measurement(scores, times, given.test_note)}",
-        f"## Use it\n\n{_usage(bundle, architecture, given.repo_id)}",
+        f"## Use it\n\n{_usage(bundle, architecture, given)}",
         f"## Training\n\n{describe_training(training, given.teacher_note)}",
         f"## Training data\n\n{_data(training, data, given.data_note)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits if limit),
@@ -174,7 +178,8 @@ def weights_digest(bundle: Path) -> str:
 
 
 def _title(architecture: Architecture, training: Mapping[str, Any]) -> str:
-    scheme = _SCHEMES.get(str(training.get("scheme")))
+    # With one exit all schemes are one.
+    scheme = _SCHEMES.get(str(training.get("scheme"))) if len(architecture.exits) > 1 else None
     exits = f"exit{'s' if len(architecture.exits) > 1 else ''} {listing(architecture.exits)}"
     return ", ".join(filter(None, [f"Dynamic nsNet2: {architecture.family}", scheme, exits]))
 
@@ -193,7 +198,8 @@ def _what_it_is(architecture: Architecture, parameters: int) -> str:
     )
 
 
-def _usage(bundle: Path, architecture: Architecture, repo_id: str | None) -> str:
+def _usage(bundle: Path, architecture: Architecture, given: Given) -> str:
+    repo_id = given.repo_id
     is_shipped = bundle.resolve().parent == SHIPPED_MODELS.resolve()
     source, comment = "THIS_MODEL", "  # its id on the Hub, or a folder with these files"
     if repo_id is not None:
@@ -204,8 +210,13 @@ def _usage(bundle: Path, architecture: Architecture, repo_id: str | None) -> str
     if repo_id is None and bundle.resolve() == SHIPPED_BUNDLE.resolve():  # the default
         load, option = "()", ""
     exit = architecture.exits[len(architecture.exits) // 2]
+    package = f"the Python package `{_PACKAGE}`"
+    if given.package is not None:
+        needs = f"Install {package}:\n\n```bash\npip install {shlex.quote(given.package)}\n```\n\nThen, in Python:"
+    else:
+        needs = f"With {package}{'' if is_shipped else ' (where to get it is not given)'}, in Python:"
     return (
-        f"With the Python package `{_PACKAGE}`, in Python:\n\n"
+        f"{needs}\n\n"
         "```python\nfrom speechbrain_dynsnet import EnhanceDynamic\n\n"
         f"enhancer = EnhanceDynamic.from_hparams{load}{comment}\n"
         f'enhancer.enhance_file("noisy.wav", exit={exit}, output_filename="clean.wav")\n```\n\n'

@@ -40,7 +40,7 @@ def exits_table(costs: Sequence[ExitCost], results: Results, bench: Mapping[int,
     exits = {exit_system(cost.exit): cost for cost in costs}
     for system in sorted(results.systems, key=lambda name: 0 if name == NOISY else 1 if name in exits else 2):
         cost = exits.get(system)
-        cells = [_name(system, cost)]
+        cells = [_name(system, cost, results)]
         share = cost.share_of_baseline if cost else results.value(system, REQUIRED[0], "macs_share")
         cells += [f"{cost.macs_per_frame:,}" if cost else "", "" if share is None else f"{100 * share:.1f} %"]
         cells += [_score(results.value(system, metric), metric) for metric in metrics]
@@ -104,10 +104,13 @@ def comparisons(results: Results, costs: Sequence[ExitCost]) -> list[str]:
     return told
 
 
-def _name(system: str, cost: ExitCost | None) -> str:
+def _name(system: str, cost: ExitCost | None, results: Results) -> str:
     if system == NOISY:
         return "noisy input"
-    return f"exit {cost.exit}" if cost else system
+    if cost:
+        return f"exit {cost.exit}"
+    model = next(iter(results.systems[system].values())).get("model", "")
+    return system if model in ("", system) else f"{system} ({model})"
 
 
 def _score(value: float | None, metric: str) -> str:

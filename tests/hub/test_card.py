@@ -168,13 +168,15 @@ class TestText:
         with results.open(newline="") as file:
             rows = list(csv.DictReader(file))
         peers = [
-            row | {"system": "rnnoise", "exit": "", "mean": "1.11", "macs_share": "0.5"}
+            row | {"system": system, "model": model, "exit": "", "mean": "1.11", "macs_share": "0.5"}
+            for system, model in (("rnnoise", ""), ("baseline", "theirs.npz"), ("nsnet2", "nsnet2"))
             for row in rows
             if row["system"] == "noisy"
         ]
         write_table(results, list(rows[0]), [*peers, *rows])
         text = made(bundle, "--results", results)
         assert cells(text, "rnnoise")[1:4] == ["", "50.0 %", "1.11"]
+        assert "| baseline (theirs.npz) |" in text and "| nsnet2 |" in text
         assert (
             text.index("| noisy input |")
             < text.index("| exit 0 |")
@@ -210,6 +212,11 @@ class TestText:
         assert 'EnhanceDynamic.from_hparams("user/quiet")' in text
         assert "dynsnet enhance noisy.wav -o clean.wav --model user/quiet --exit 3" in text
         assert "`hyperparams.yaml` runs code" in text and "2308.16678" in text
+        assert "`speechbrain_dynsnet` (where to get it is not given), in Python:" in text
+
+    def test_it_says_where_to_get_the_package(self, bundle: Path, results: Path) -> None:
+        text = made(bundle, "--results", results, "--package", "git+https://example.org/a b")
+        assert "```bash\npip install 'git+https://example.org/a b'\n```" in text and "not given), in" not in text
 
     @pytest.mark.parametrize(
         ("name", "load", "option"),
@@ -231,9 +238,10 @@ class TestText:
         assert f"-o clean.wav{option} --exit" in text
 
     def test_a_model_of_one_exit_says_so(self, tmp_path: Path) -> None:
-        bundle = save_bundle(make_network("baseline", (5,)), tmp_path / "bundle")
+        bundle = save_bundle(make_network("baseline", (5,)), tmp_path / "bundle", {"scheme": "joint"})
         text = made(bundle, "--results", write_results(tmp_path / "results", bundle))
         assert "16 kHz speech with one exit, after stage 5 of nsNet2" in text and "may stop" not in text
+        assert "# Dynamic nsNet2: baseline, exit 5\n" in text
 
     def test_the_training_is_told_as_recorded(self, bundle: Path, results: Path) -> None:
         text = made(bundle, "--results", results)
