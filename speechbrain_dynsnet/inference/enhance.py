@@ -96,13 +96,14 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         # The folder is complete and checked, so SpeechBrain has nothing left to fetch or to link.
         try:
             enhancer = cast(EnhanceDynamic, super().from_hparams(str(folder), run_opts=options, **kwargs))
+            check_configuration(folder, enhancer.network)
         except InputError:
             raise
         except (YAMLError, ImportError, LookupError, AttributeError, TypeError, ValueError) as error:
             raise InputError(
-                f"{folder / HYPERPARAMS}: cannot be loaded ({one_line(error)[:200]}); fetch the model again"
+                f"{folder / HYPERPARAMS}: cannot be loaded ({one_line(error)[:200]}); update the package if it is of "
+                "a newer version, else fetch the model again"
             ) from error
-        check_configuration(folder, enhancer.network)
         return enhancer
 
     @property

@@ -104,7 +104,9 @@ class Architecture:
             raise InputError(f"the architecture is {values!r}: it must map names to values")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise InputError(f"the architecture has unknown entries {unknown}: it comes from a newer version")
+            raise InputError(
+                f"the architecture has unknown entries {unknown}: it is of a newer version, update the package"
+            )
         if missing := sorted(known - set(values)):
             raise InputError(f"the architecture lacks {missing}")
         return cls(**values)

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ CONFIG, HYPERPARAMS, WEIGHTS, CARD = (
     "README.md",
 )
 BUNDLE_FILES = (CONFIG, HYPERPARAMS, WEIGHTS, CARD)
+_ASIDE = ".old"  # ends the name of what is replaced, for a moment
 _SIGNAL = ("sample_rate", "window", "hop", "bins", "power_floor")
 SHIPPED_MODELS = Path(__file__).parent.parent / "models"  # a bundle's folder for each
 SHIPPED_BUNDLE = SHIPPED_MODELS / "concat_joint_4"  # the default
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FETCH_ALL = "the files of a model belong together, fetch all of them again"
 
 _HYPERPARAMS = """\
@@ -75,28 +78,31 @@ def save_bundle(
     Raises
     ------
     InputError
-        When something else is at that place.
+        When something else is at that place, or a weight is not finite.
     """
     folder = Path(folder)
+    if difference := describe_difference(network, network.state_dict()):
+        raise InputError(f"{folder}: not written, for the network is broken: {difference}")
     if folder.exists() and not _is_replaceable(folder):
         raise InputError(f"{folder}: exists and is no model folder; give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     architecture = network.architecture.to_dict()
-    config = {
-        "format_version": FORMAT_VERSION,
-        "architecture": architecture,
-        "training": dict(training or {}),
-    }
     arguments = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in architecture.items())
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (fresh / HYPERPARAMS).write_text(_HYPERPARAMS.format(arguments=arguments.rstrip()), encoding="utf-8")
         (fresh / CARD).write_text(card or short_card(network.architecture), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(weights, fresh / WEIGHTS, metadata={"architecture": json.dumps(architecture)})
         fresh.chmod(0o755)  # temporary folders, and safetensors' files, are for their owner alone
         (fresh / WEIGHTS).chmod(0o644)
+        config = {
+            "format_version": FORMAT_VERSION,
+            "architecture": architecture,
+            "weights_sha256": sha256((fresh / WEIGHTS).read_bytes()).hexdigest(),
+            "training": dict(training or {}),
+        }
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         _put_in_place(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -124,14 +130,25 @@ def load_bundle(folder: str | Path = SHIPPED_BUNDLE) -> DynamicNsNet2:
     """
     network = DynamicNsNet2(check_bundle(folder))
     load_weights(network, Path(folder) / WEIGHTS)
+    check_weights(Path(folder))
     return network.eval()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Clear away what a `save_bundle` left that was killed; what it was to replace is put back when that is missing."""
+    for path in folder.parent.glob(f".{folder.name}-*"):
+        if path.suffix == _ASIDE and not folder.exists():
+            os.replace(path, folder)
+        else:
+            shutil.rmtree(path)
 
 
 def check_bundle(folder: str | Path) -> Architecture:
     """The architecture of a bundle; raises InputError when the folder or a file is missing or unreadable."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of a model (it holds {', '.join(BUNDLE_FILES)})")
+        what = "is a file, not a folder" if folder.is_file() else "no such folder"
+        raise InputError(f"{folder}: {what}; give the folder of a model (it holds {', '.join(BUNDLE_FILES)})")
     if missing := [name for name in (CONFIG, HYPERPARAMS, WEIGHTS) if not (folder / name).is_file()]:
         raise InputError(f"{folder}: not a model folder, {', '.join(missing)} missing")
     try:
@@ -140,8 +157,10 @@ def check_bundle(folder: str | Path) -> Architecture:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / CONFIG}: not a model description ({error!r}); fetch the model again") from error
     if version != FORMAT_VERSION:
+        is_newer = isinstance(version, int) and version > FORMAT_VERSION
         raise InputError(
-            f"{folder / CONFIG}: format version {version}, this package reads {FORMAT_VERSION}: update the package"
+            f"{folder / CONFIG}: format version {version}, this package reads {FORMAT_VERSION}: "
+            + ("update the package" if is_newer else "fetch the model again")
         )
     try:
         architecture = Architecture.from_dict(architecture)
@@ -154,10 +173,18 @@ def check_bundle(folder: str | Path) -> Architecture:
     return architecture
 
 
+def check_weights(folder: Path) -> None:
+    """InputError when the weights are others than those that `config.json` was written with, and says so."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if config.get("weights_sha256") not in (None, sha256((folder / WEIGHTS).read_bytes()).hexdigest()):
+        raise InputError(f"{folder / WEIGHTS}: not the weights that {CONFIG} is of; {_FETCH_ALL}")
+
+
 def check_configuration(folder: Path, network: DynamicNsNet2) -> None:
-    """InputError when `config.json` describes another network than the one that `hyperparams.yaml` made."""
+    """InputError when `config.json` is of another network than `hyperparams.yaml` made, or of other weights."""
     if difference := _describe_changes(check_bundle(folder), network.architecture):
         raise InputError(f"{folder / CONFIG}: is not of the model in {HYPERPARAMS}: {difference}; {_FETCH_ALL}")
+    check_weights(folder)
 
 
 def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
@@ -183,9 +210,12 @@ def load_weights(network: DynamicNsNet2, path: str | Path) -> None:
             metadata = file.metadata() or {}
         weights = load_file(path)
         architecture = json.loads(metadata["architecture"]) if "architecture" in metadata else None
-        stored = Architecture.from_dict(architecture) if architecture is not None else network.architecture
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file ({error}); fetch the model again") from error
+    try:
+        stored = network.architecture if architecture is None else Architecture.from_dict(architecture)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     # Weights of the same names and shapes can mean different networks: baseline and pretrain, for one.
     if difference := _describe_changes(stored, network.architecture):
         raise InputError(f"{path}: belongs to another network: {difference}; {_FETCH_ALL}")
@@ -208,9 +238,10 @@ def describe_difference(network: DynamicNsNet2, weights: Mapping[str, torch.Tens
         ("missing", [name for name in expected if name not in weights]),
         ("unknown", [name for name in weights if name not in expected]),
         ("of another shape", shapes),
+        ("not of floating-point numbers", [name for name, value in weights.items() if value.dtype not in _NUMBERS]),
         (
             "not finite",
-            [name for name, value in weights.items() if not torch.isfinite(value).all()],
+            [name for name, value in weights.items() if value.dtype in _NUMBERS and not torch.isfinite(value).all()],
         ),
     ]
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in differences if names)
@@ -229,7 +260,7 @@ def _is_replaceable(folder: Path) -> bool:
 
 def _put_in_place(fresh: Path, folder: Path) -> None:
     # A folder cannot be renamed onto a full one: the old one steps aside, and comes back if anything fails.
-    aside = fresh.with_name(f"{fresh.name}.old")
+    aside = fresh.with_name(f"{fresh.name}{_ASIDE}")
     if folder.exists():
         os.replace(folder, aside)
     try:

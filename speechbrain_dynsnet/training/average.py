@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -35,3 +40,26 @@ def make_average(network: DynamicNsNet2, decay: float) -> AveragedModel:
             kept.lerp_(new, share)
 
     return AveragedModel(network, multi_avg_fn=move)
+
+
+def kept_network(network: DynamicNsNet2, average: AveragedModel | None, files: Mapping[str, Path]) -> DynamicNsNet2:
+    """What was validated when a checkpoint was saved.
+
+    Arguments
+    ---------
+    network : DynamicNsNet2
+        Stays as it is.
+    average : AveragedModel or None
+        Its average, which stays too; None when there is none.
+    files : mapping of str to Path
+        Of the checkpoint: `network` and `average`.
+
+    Returns
+    -------
+    DynamicNsNet2
+        A new one.
+    """
+    copy = deepcopy(network if average is None else average)
+    device = next(network.parameters()).device
+    copy.load_state_dict(torch.load(files["network" if average is None else "average"], map_location=device))
+    return cast(DynamicNsNet2, copy if average is None else copy.module)

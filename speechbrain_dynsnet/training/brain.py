@@ -18,12 +18,14 @@ from tqdm import tqdm
 
 from speechbrain_dynsnet.data.pairs import EpochSampler, Pair
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.bundle import describe_difference
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.model.whitening import Whitening
-from speechbrain_dynsnet.training.average import make_average
+from speechbrain_dynsnet.training.average import kept_network, make_average
 from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
 from speechbrain_dynsnet.training.distillation import Teacher
+from speechbrain_dynsnet.training.divergence import GRACE, Diverged, LossBefore
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
 from speechbrain_dynsnet.training.progress import Averages, EpochLog, Skipped
@@ -68,8 +70,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     teacher : Teacher or None
         Whose masks are a second target, in training only: losses of validation are those of the paper.
     keep : callable or None
-        Called by the main process after each epoch that is the best so far, with the network as it was validated and
-        what its checkpoint was saved with.
+        Called by the main process after each epoch that is the best so far, and when a phase goes on, with the network
+        as it was validated and what its checkpoint was saved with.
     """
 
     # set by SpeechBrain
@@ -105,12 +107,14 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.epochs = EpochCounter(phase.max_epochs)
         self.log = EpochLog(folder) if if_main_process() else None
         self.skipped = Skipped()
+        self.before = LossBefore()
+        self.bar = tqdm(disable=True)
         # The architecture comes first: it is checked before any weight is loaded.
         recoverables = {"architecture": ArchitectureRecord(network.architecture), "network": network}
         self.average = make_average(network, average_decay) if average_decay else None
         if self.average is not None:
             recoverables["average"] = self.average
-        checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs})
+        checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs, "before": self.before})
         checkpointer.remove_unfinished()
         super().__init__({"network": network}, opt_class, options, run_opts, checkpointer)
         if self.average is not None:
@@ -149,16 +153,14 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             When training diverges, or SpeechBrain was told to test only.
         """
         self.batches = {sb.Stage.TRAIN: len(train), sb.Stage.VALID: len(valid)}
+        self.valid = valid
         self.train_sampler = sampler
         self.checkpointer.add_recoverable("dataloader", train)
         self.fit(self.epochs, train, valid, progressbar=False)  # the bar of on_stage_start shows every exit
         best = self._best()
         if best is None:
             raise InputError("nothing was trained: leave --test_only out")
-        self.network.load_state_dict(torch.load(best.paramfiles["network"], map_location=self.device))
-        if self.average is not None:
-            self.average.load_state_dict(torch.load(best.paramfiles["average"], map_location=self.device))
-            self.network.load_state_dict(self._averaged().state_dict())
+        self.network.load_state_dict(self._kept(best).state_dict())
         return _facts(best)
 
     def init_optimizers(self) -> None:
@@ -173,6 +175,19 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         """Recover the last checkpoint, and say where the phase goes on."""
         super().on_fit_start()
+        for network in (self.network, self._averaged()):
+            if broken := describe_difference(network, network.state_dict()):
+                last = self.checkpointer.find_checkpoint()
+                raise InputError(
+                    f"{last.path}: its network is broken, {broken}; delete it, then the same command goes on"
+                )
+        if math.isnan(self.before.loss) and not self.debug:
+            self.before.loss = self._validate()
+        best = self._best()
+        if best is not None:
+            self._check_progress(best)
+            if self.keep is not None and if_main_process():
+                self.keep(self._kept(best), _facts(best))
         self._stop_without_improvement()
         if self.epochs.current >= self.epochs.limit:
             logger.info("%s is finished, after epoch %d", self.phase.name, self.epochs.current)
@@ -216,6 +231,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Count anew."""
         self.averages = Averages()
+        self.skipped_steps = 0
         self.bar = tqdm(
             desc=f"{self.phase.name} epoch {epoch} {stage.name.lower()}",
             total=self.batches[stage],
@@ -246,7 +262,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         if not torch.isfinite(loss):
             self.nonfinite_count += 1
             if self.nonfinite_count > self.nonfinite_patience:
-                raise self._diverged(f"{self.nonfinite_count} training batches")
+                raise self._diverged(f"the losses of {self.nonfinite_count} batches are not finite")
 
     def check_gradients(self) -> None:
         """Skip the step when a gradient is not finite."""
@@ -254,6 +270,9 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
             logger.warning("step %d of epoch %d skipped: a gradient is not finite", self.step, self.epochs.current)
             self.optimizer.zero_grad()
+            self.skipped_steps += 1
+            if self.skipped_steps > self.nonfinite_patience:
+                raise self._diverged(f"the gradients of {self.skipped_steps} steps are not finite")
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """After training, remember the losses; after validation, decide, log, and save the best and the last."""
@@ -269,7 +288,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             return
         means = self.averages.over_ranks()
         if not math.isfinite(means["loss"]):
-            raise self._diverged("the validation loss")
+            raise self._diverged("the validation loss is not finite")
         rate = self.optimizer.param_groups[0]["lr"]
         self.schedule.after_epoch(means["loss"])
         if self.log is not None:
@@ -284,11 +303,28 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         best = self._best()
         if self.keep is not None and if_main_process() and best is not None and best.meta["epoch"] == epoch:
             self.keep(self._averaged(), _facts(best))
+        self._check_progress(best)
         self._stop_without_improvement()
 
     def _averaged(self) -> DynamicNsNet2:
         """What is validated and kept."""
         return cast(DynamicNsNet2, self.network if self.average is None else self.average.module)
+
+    def _kept(self, checkpoint: Any) -> DynamicNsNet2:
+        return kept_network(self.network, self.average, checkpoint.paramfiles)
+
+    def _validate(self) -> float:
+        """The validation loss as it is; every rank must call it."""
+        self.averages = Averages()
+        for batch in self.valid:
+            super().evaluate_batch(batch, sb.Stage.VALID)
+        return self.averages.over_ranks()["loss"]
+
+    def _check_progress(self, best: Any) -> None:
+        """Raise Diverged when the best epoch so far is worse than what the phase began with."""
+        now, loss = self.epochs.current, best.meta["loss"]
+        if now >= min(GRACE, self.phase.max_epochs) and self.before.is_exceeded(loss):
+            raise self._diverged(f"the best validation loss is {loss:.4g}, and {self.before.loss:.4g} before training")
 
     def _best(self) -> Any:
         return self.checkpointer.find_checkpoint(min_key="loss")
@@ -303,13 +339,11 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         if best is not None and self.epochs.current - best.meta["epoch"] >= self.patience:
             self.epochs.limit = self.epochs.current
 
-    def _diverged(self, what: str) -> InputError:
+    def _diverged(self, what: str) -> Diverged:
         self.bar.close()
-        best = self._best()
-        kept = f"; the best epoch is kept in {best.path}" if best is not None else ""
-        return InputError(
-            f"{self.phase.name} diverged in epoch {self.epochs.current}: {what} not finite; "
-            f"train with a lower --lr into another --output_folder{kept}"
+        return Diverged(
+            f"{self.phase.name} diverged in epoch {self.epochs.current}: {what}; "
+            "train with a lower --lr into another --output_folder"
         )
 
 

@@ -86,6 +86,10 @@ class AtomicCheckpointer(Checkpointer):  # type: ignore[misc]
         ddp_barrier()
         return saved
 
+    def save_and_keep_only(self, *args: Any, **kwargs: Any) -> None:
+        """As the base class, which adds to its own default with each call, and so takes longer and longer."""
+        super().save_and_keep_only(*args, **{"importance_keys": [], **kwargs})
+
     def remove_unfinished(self) -> None:
         """Delete what a killed run was writing."""
         if if_main_process():

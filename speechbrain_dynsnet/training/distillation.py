@@ -52,6 +52,6 @@ class Teacher:
 
 
 def fingerprint(path: str | Path) -> str:
-    """The checksum of a teacher's weights, wherever they are."""
+    """The checksum of a model's weights, wherever they are."""
     path = Path(path)
     return sha256((path if path.is_file() else path / WEIGHTS).read_bytes()).hexdigest()

@@ -23,7 +23,6 @@ from torch.distributed import get_world_size, is_initialized
 from speechbrain_dynsnet.data.manifest import Corpus
 from speechbrain_dynsnet.data.shards import ShardSet
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.training.distillation import fingerprint
 from speechbrain_dynsnet.training.recipe import PATHS, Recipe
 from speechbrain_dynsnet.writing import write_text
@@ -84,7 +83,7 @@ def settings(recipe: Recipe, data: Mapping[str, Corpus | ShardSet], run_opts: An
         "processes": get_world_size() if is_initialized() else 1,
     }
     if recipe.baseline is not None:
-        plain["baseline_weights"] = sha256((Path(recipe.baseline) / WEIGHTS).read_bytes()).hexdigest()
+        plain["baseline_weights"] = fingerprint(recipe.baseline)
     if recipe.teacher is not None:
         plain["teacher_weights"] = fingerprint(recipe.teacher)
     return json.loads(json.dumps(plain))  # type: ignore[no-any-return]
@@ -100,7 +99,10 @@ def check_same_run(folder: Path, now: Mapping[str, Any]) -> None:
     kept = folder / _SETTINGS
     if not kept.is_file():
         return
-    before = json.loads(kept.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{kept}: damaged ({error}); give another --output_folder, or delete {folder}") from error
     different = [
         f"{name} {before.get(name)!r} -> {now.get(name)!r}"
         for name in sorted(set(before) | set(now))
@@ -155,6 +157,8 @@ def _environment() -> str:
     if git := shutil.which("git"):
         found = subprocess.run([git, "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
         revision = found.stdout.strip() or revision
+        changed = subprocess.run([git, "diff", "--quiet", "HEAD"], cwd=Path(__file__).parent, capture_output=True)
+        revision += ", with changes" if changed.returncode == 1 else ""
     facts = [
         f"command: {shlex.join(sys.argv)}",
         f"Python: {' '.join(sys.version.split())}",

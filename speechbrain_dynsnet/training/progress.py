@@ -16,6 +16,7 @@ from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 from torch import Tensor, distributed
 from torch.utils.tensorboard import SummaryWriter
 
+from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.writing import write_text
 
 _PACKAGE = __name__.split(".")[0]
@@ -37,7 +38,7 @@ def log_to_terminal() -> None:
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Append every message of the main process to a file, with its time."""
+    """Append every message of the main process to a file, with its time, and the error that ends it."""
     if not if_main_process():
         yield
         return
@@ -47,6 +48,9 @@ def logging_to(path: Path) -> Iterator[None]:
     root.addHandler(handler)
     try:
         yield
+    except InputError as error:  # to the file alone: whoever called says it where it is read now
+        handler.handle(logging.makeLogRecord({"name": __name__, "levelname": "ERROR", "msg": str(error)}))
+        raise
     finally:
         root.removeHandler(handler)
         handler.close()

@@ -28,6 +28,7 @@ from speechbrain_dynsnet.model.bundle import (
     check_bundle,
     describe_difference,
     load_bundle,
+    remove_unfinished,
     save_bundle,
 )
 from speechbrain_dynsnet.model.device import check_device
@@ -36,6 +37,7 @@ from speechbrain_dynsnet.model.whitening import Whitening, check_whitening
 from speechbrain_dynsnet.processes import end_with_parent
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.distillation import Teacher
+from speechbrain_dynsnet.training.divergence import Diverged
 from speechbrain_dynsnet.training.folder import (
     check_same_run,
     open_run_folder,
@@ -99,7 +101,7 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
     teacher = Teacher(recipe.teacher, recipe.teacher_weight) if recipe.teacher is not None else None
     values = settings(recipe, data, run_opts)
     check_same_run(folder, values)
-    if bundle.is_dir():
+    if bundle.is_dir() and any(bundle.iterdir()):
         logger.info("this run is finished: its model is in %s; delete %s to train it again", bundle, folder)
         return bundle
     _check_device(run_opts, values["options"]["precision"])
@@ -107,6 +109,10 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
         check_whitening(recipe.network)  # what could not be saved is not trained
     loaders = _make_loaders(recipe, data)
     open_run_folder(folder, values, yaml_path, overrides)  # all input is checked: from here on there is a run
+    so_far = folder / "bundle_so_far"
+    if if_main_process():
+        for path in (bundle, so_far):
+            remove_unfinished(path)
     with logging_to(folder / "log.txt"):
         logger.info("this run is in %s", folder)
         whitening = whitening_of_run(folder, loaders.trained_on, recipe.whitening)
@@ -119,10 +125,13 @@ def train(recipe: Recipe, run_opts: Any, yaml_path: str | Path, overrides: str =
                 whitening.fold(network)
             save_bundle(network.cpu(), to, training=public_settings(values) | {"best": best})
 
-        so_far = folder / "bundle_so_far"
         debug = run_opts.get("debug")
         keep = None if debug else partial(save, to=so_far)
-        best = _train_phases(recipe, folder, loaders, run_opts, whitening, teacher, keep)
+        try:
+            best = _train_phases(recipe, folder, loaders, run_opts, whitening, teacher, keep)
+        except Diverged as error:
+            kept = f"; the best model so far is {so_far}" if so_far.is_dir() else ""
+            raise Diverged(f"{error}{kept}") from error
         if debug:
             logger.info("this was a debug run of a few batches: no model is kept")
         elif if_main_process():

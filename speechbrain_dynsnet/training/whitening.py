@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_dynsnet.data.pairs import PairDataset
 from speechbrain_dynsnet.data.shards import ShardDataset
+from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.whitening import Whitening
 from speechbrain_dynsnet.writing import appearing
@@ -34,13 +36,24 @@ def whitening_of_run(folder: Path, dataset: PairDataset | ShardDataset, strength
     -------
     Whitening or None
         None for None.
+
+    Raises
+    ------
+    InputError
+        When what is there is damaged.
     """
     if strength is None:
         return None
     path = folder / _FILE
     run_on_main(_fit, args=[path, dataset, strength])
-    saved = load_file(path)
-    return Whitening(saved["mean"], saved["matrix"])
+    try:
+        saved = load_file(path)
+        whitening = Whitening(saved["mean"], saved["matrix"])
+    except (SafetensorError, OSError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it, it is fitted again and becomes the same") from error
+    if not all(value.isfinite().all() for value in whitening.state_dict().values()):
+        raise InputError(f"{path}: damaged (not finite); delete it, it is fitted again and becomes the same")
+    return whitening
 
 
 def _fit(path: Path, dataset: PairDataset | ShardDataset, strength: float) -> None:

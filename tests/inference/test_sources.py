@@ -224,6 +224,7 @@ def test_a_failed_connection_is_not_repeated(tmp_path: Path, monkeypatch: pytest
         ("make_network", "make_nothing"),
         ("pretrainer: !new:", "pretrainer: !no:"),
         ("model: !apply", "model: [!apply"),
+        ("  model: !ref <model>\npretrainer", "  other: !ref <model>\npretrainer"),
         ("family", "famous"),
     ],
 )

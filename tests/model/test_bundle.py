@@ -92,6 +92,24 @@ def edit_weights(edit: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[P
     return apply
 
 
+def change_type(dtype: torch.dtype) -> Callable[[dict[str, torch.Tensor]], None]:
+    def edit(weights: dict[str, torch.Tensor]) -> None:
+        weights[BIAS] = weights[BIAS].to(dtype)
+
+    return edit
+
+
+def note_architecture(**changes: Any) -> Callable[[Path], None]:
+    """Another architecture in the weights' own file."""
+
+    def apply(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        architecture = json.loads((folder / "config.json").read_text())["architecture"] | changes
+        save_file(load_file(path), path, metadata={"architecture": json.dumps(architecture)})
+
+    return apply
+
+
 def cut(name: str, share: float) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         os.truncate(folder / name, int(share * (folder / name).stat().st_size))
@@ -124,6 +142,7 @@ BIAS = "stages.0.mask_layer.linear.bias"
     ("damage", "message"),
     [
         (shutil.rmtree, "no such folder"),
+        (lambda folder: (shutil.rmtree(folder), folder.touch()), "is a file, not a folder"),
         (without("config.json"), "not a model folder, config.json missing"),
         (without("model.safetensors"), "not a model folder, model.safetensors missing"),
         (without("hyperparams.yaml"), "not a model folder, hyperparams.yaml missing"),
@@ -131,13 +150,16 @@ BIAS = "stages.0.mask_layer.linear.bias"
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not a model description"),
         (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "config.json: not a model description"),
         (edit_config(format_version=2), "format version 2, this package reads 1: update"),
-        (edit_config(architecture={"gate": 1}), r"config.json: .*unknown entries \['gate'\]"),
+        (edit_config(format_version=0), "format version 0, this package reads 1: fetch"),
+        (edit_config(architecture={"gate": 1}), r"config.json: .*unknown entries \['gate'\].* newer version, update"),
         (architecture_entry_missing, r"config.json: .*lacks \['hop'\]"),
         (lambda folder: (folder / "config.json").write_text('{"format_version": 1, "architecture": null}'), "is None"),
         (edit_config(architecture={"family": "other"}), "config.json: no family 'other'"),
         (edit_config(architecture={"feature_size": "4"}), "config.json: feature_size is '4'"),
         (edit_config(architecture={"hop": 128}), "another signal path .*: hop is 128, not 256"),
         (edit_config(architecture={"power_floor": 1e-6}), "another signal path .*: power_floor is 1e-06, not 1e-08"),
+        (note_architecture(gate=1), r"model.safetensors: .*unknown entries \['gate'\].* newer version, update"),
+        (weights_of(lambda: small(seed=1)), "model.safetensors: not the weights that config.json is of"),
         (cut("model.safetensors", 0.0), "model.safetensors: damaged"),
         (cut("model.safetensors", 0.001), "model.safetensors: damaged"),
         (cut("model.safetensors", 0.99), "model.safetensors: damaged"),
@@ -148,6 +170,9 @@ BIAS = "stages.0.mask_layer.linear.bias"
             rf"of another shape: {BIAS} is \[3\], not \[257\]",
         ),
         (edit_weights(lambda weights: weights[BIAS].fill_(float("nan"))), f"not finite: {BIAS}"),
+        (edit_weights(change_type(torch.int32)), f"not of floating-point numbers: {BIAS}"),
+        (edit_weights(change_type(torch.complex64)), f"not of floating-point numbers: {BIAS}"),
+        (edit_weights(change_type(torch.float8_e4m3fn)), f"not of floating-point numbers: {BIAS}"),
         (edit_weights(lambda weights: weights[BIAS][7:8].fill_(float("inf"))), f"not finite: {BIAS}"),
         (weights_of(lambda: small(exits=(0, 1, 5))), r"exits is \[0, 1, 5\], not \[0, 1, 3\]"),
         (weights_of(lambda: small(family="split")), "family is 'split', not 'concat'"),
@@ -165,7 +190,31 @@ def test_what_does_not_fit_is_named(folder: Path, damage: Callable[[Path], Any],
 
 def test_weights_without_a_note_of_their_network_are_checked_by_shape(folder: Path) -> None:
     edit_weights(lambda weights: None)(folder)  # rewritten without metadata
+    config = json.loads((folder / "config.json").read_text())
+    del config["weights_sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
     load_bundle(folder)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_a_kill_left_is_cleared_away_and_the_old_one_put_back(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "model"
+    old, new = (save_bundle(small(seed=seed), tmp_path / name) for seed, name in ((1, "old"), (2, "new")))
+    old.rename(tmp_path / ".model-abc.old")
+    new.rename(folder if exists else tmp_path / ".model-abc")
+    (tmp_path / ".model_so_far-abc").mkdir()  # another one's
+    module.remove_unfinished(folder)
+    assert sorted(os.listdir(tmp_path)) == [".model_so_far-abc", "model"]
+    assert torch.equal(load_bundle(folder).state_dict()[BIAS], small(seed=2 if exists else 1).state_dict()[BIAS])
+
+
+def test_a_broken_network_is_not_written(tmp_path: Path) -> None:
+    network = small()
+    with torch.no_grad():
+        network.get_parameter(BIAS)[3] = float("nan")
+    with pytest.raises(InputError, match=f"not written, for the network is broken: not finite: {BIAS}"):
+        save_bundle(network, tmp_path / "model")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_misfit_changes_no_weight(folder: Path) -> None:

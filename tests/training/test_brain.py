@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch import Tensor
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.bundle import load_bundle
 from speechbrain_dynsnet.model.network import DynamicNsNet2
-from speechbrain_dynsnet.training import run
+from speechbrain_dynsnet.training import checkpoints, run
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.progress import Averages
 
@@ -180,9 +182,15 @@ def test_training_that_diverges_stops_and_keeps_its_best(
     train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad_loss_at(monkeypatch, set(range(5, 100)))
-    with pytest.raises(InputError, match=r"diverged in epoch 2: 4 training batches not finite; .*--lr.*CKPT") as error:
+    with pytest.raises(
+        InputError, match=r"diverged in epoch 2: the losses of 4 batches are not finite; .*--lr"
+    ) as error:
         train_small(tmp_path, max_epochs=3)
     assert "\n" not in str(error.value)
+    so_far = tmp_path / "concat_joint_01" / "bundle_so_far"
+    assert str(error.value).endswith(f"; the best model so far is {so_far}")
+    assert all(value.isfinite().all() for value in load_bundle(so_far).state_dict().values())
+    assert (so_far.parent / "log.txt").read_text().count(f"ERROR - {error.value}") == 1
     (best,) = tmp_path.rglob("network.ckpt")
     assert all(value.isfinite().all() for value in torch.load(best).values())
 
@@ -191,9 +199,45 @@ def test_a_validation_loss_that_is_not_finite_stops_and_keeps_the_best(
     train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_validation(monkeypatch, [1.0, math.nan, 0.5])
-    with pytest.raises(InputError, match="diverged in epoch 2: the validation loss not finite"):
+    with pytest.raises(InputError, match="diverged in epoch 2: the validation loss is not finite"):
         train_small(tmp_path, max_epochs=3)
     assert len(list(tmp_path.rglob("network.ckpt"))) == 1
+
+
+def test_gradients_that_are_never_finite_stop_it_too(
+    train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: DynBrain) -> None:
+        for parameter in self.network.parameters():
+            parameter.grad = torch.full_like(parameter, math.nan)
+        check_gradients(self)
+
+    check_gradients = DynBrain.check_gradients
+    monkeypatch.setattr(DynBrain, "check_gradients", broken)
+    with pytest.raises(InputError, match="diverged in epoch 1: the gradients of 4 steps are not finite"):
+        train_small(tmp_path)
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_training_that_only_gets_worse_stops(train_small: Train, tmp_path: Path, epochs: int) -> None:
+    """Masks are bounded, so the loss is finite whatever the learning rate."""
+    for _ in range(2):  # the second time it has nothing to train, and says so again
+        with pytest.raises(InputError, match=f"diverged in epoch {min(epochs, 3)}: the best validation loss is"):
+            train_small(tmp_path, lr=100.0, max_epochs=epochs)
+    assert not list(tmp_path.rglob("bundle"))
+
+
+def test_a_broken_checkpoint_is_named(train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = train_small(tmp_path, max_epochs=1)
+    shutil.rmtree(bundle)
+    (weights,) = tmp_path.rglob("network.ckpt")
+    state = torch.load(weights)
+    torch.save({name: value * math.nan for name, value in state.items()}, weights)
+    monkeypatch.setattr(checkpoints, "_checksum", lambda path: 0)
+    sums = json.loads((weights.parent / "CHECKSUMS.json").read_text())
+    (weights.parent / "CHECKSUMS.json").write_text(json.dumps(dict.fromkeys(sums, 0)))
+    with pytest.raises(InputError, match=r"CKPT.*: its network is broken, not finite: .*; delete it"):
+        train_small(tmp_path, max_epochs=1)
 
 
 def test_early_stopping_counts_on_after_a_stop(
@@ -250,7 +294,9 @@ def script_validation(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> N
 
     def scripted(self: Averages) -> dict[str, float]:
         means = over_ranks(self)
-        return means | {"loss": losses[now[0] - 1]} if "ones" in means else means
+        if "ones" not in means:
+            return means
+        return means | {"loss": losses[now[0] - 1] if now[0] else math.inf}  # 0: before the first epoch
 
     monkeypatch.setattr(DynBrain, "on_stage_start", on_stage_start)
     monkeypatch.setattr(Averages, "over_ranks", scripted)

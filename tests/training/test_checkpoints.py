@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.model.bundle import load_bundle
 from speechbrain_dynsnet.training import checkpoints, run
 from speechbrain_dynsnet.training.brain import DynBrain
 from speechbrain_dynsnet.training.checkpoints import AtomicCheckpointer
@@ -60,11 +62,18 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield seen
 
 
-def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, after: bool = False) -> None:
-    """Kill the run at the `call`-th call (from 1) of a function, before it does anything or after it."""
+def kill_at_call(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, after: bool = False, to: str = ""
+) -> None:
+    """Kill the run at the `call`-th call (from 1) of a function, before it does anything or after it.
+
+    With `to`, calls count whose second argument is a path of such a name.
+    """
     original, count = getattr(owner, name), [0]
 
     def counted(*arguments: Any, **options: Any) -> Any:
+        if to and not re.fullmatch(to, Path(arguments[1]).name):
+            return original(*arguments, **options)
         count[0] += 1
         if count[0] == call and not after:
             raise Killed
@@ -77,7 +86,7 @@ def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
 
 
 # Where, at which call, before or after it: with 4 steps an epoch and a checkpoint every 2 of them.
-MOMENTS: dict[str, tuple[Any, str, int, bool]] = {
+MOMENTS: dict[str, tuple[Any, ...]] = {
     "before the first checkpoint": (DynBrain, "optimizers_step", 2, False),
     "after a checkpoint in the epoch": (DynBrain, "optimizers_step", 3, False),
     "after the last step of the epoch": (DynBrain, "_save_intra_epoch_ckpt", 2, True),
@@ -85,12 +94,13 @@ MOMENTS: dict[str, tuple[Any, str, int, bool]] = {
     "in validation": (DynBrain, "evaluate_batch", 3, False),
     "after the log, before the checkpoint": (EpochLog, "write", 2, True),
     "before a checkpoint has its checksums": (checkpoints, "_checksum", 12, False),
-    "before a checkpoint has its name": (checkpoints.os, "replace", 3, False),
+    "before a checkpoint has its name": (checkpoints.os, "replace", 2, False, r"CKPT\+.*"),
     "before old checkpoints go": (AtomicCheckpointer, "delete_checkpoints", 3, False),
     "after the first old checkpoint is gone": (shutil, "rmtree", 1, True),
     "after the second old checkpoint is gone": (shutil, "rmtree", 2, True),
     "when a phase ends": (DynBrain, "train_phase", 1, True),
-    "before the bundle is written": (run, "save_bundle", 1, False),
+    "before the best model so far is written": (run, "save_bundle", 1, False, "bundle_so_far"),
+    "before the bundle is written": (run, "save_bundle", 1, False, "bundle"),
     "in the third epoch": (DynBrain, "optimizers_step", 12, False),
 }
 
@@ -136,6 +146,45 @@ def test_stopped_again_and_again(
     expected_weights, expected_logs = end_of(undisturbed["layerwise"])
     assert all(weights[name].equal(expected_weights[name]) for name in expected_weights)
     assert logs == expected_logs
+
+
+def test_the_best_model_so_far_is_there_again_when_a_killed_run_goes_on(
+    train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = MOMENTS["before the best model so far is written"]
+    with pytest.MonkeyPatch.context() as context:
+        kill_at_call(context, *moment)
+        with pytest.raises(Killed):
+            train_kind(train_small, tmp_path, "one_cycle")
+    folder = next(tmp_path.rglob("settings.json")).parent
+    assert not (folder / "bundle_so_far").exists()
+    left = [folder / name for name in (".bundle-x", ".bundle_so_far-x.old")]  # of kills in the middle of writing
+    for path in left:
+        path.mkdir()
+    kill_at_call(monkeypatch, DynBrain, "_fit_train", 1)
+    with pytest.raises(Killed):
+        train_kind(train_small, tmp_path, "one_cycle")
+    assert load_bundle(folder / "bundle_so_far").exits == (0, 1)
+    assert not any(path.exists() for path in left)
+
+
+def test_a_checkpoint_takes_no_longer_than_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SpeechBrain's own function adds to its default list of keys with each call, and sorts by all of them."""
+    keys: list[int] = []
+    find = AtomicCheckpointer.find_checkpoints
+
+    def counted(self: AtomicCheckpointer, importance_key: Any = None, **options: Any) -> Any:
+        keys.append(0)
+        return find(self, importance_key, **options)
+
+    monkeypatch.setattr(AtomicCheckpointer, "find_checkpoints", counted)
+    checkpointer = AtomicCheckpointer(tmp_path)
+    counts = []
+    for _ in range(4):
+        keys.clear()
+        checkpointer.save_and_keep_only(end_of_epoch=False, num_to_keep=1)
+        counts.append(len(keys))
+    assert len(set(counts)) == 1
 
 
 def truncate(checkpoint: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from speechbrain_dynsnet.data.pairs import EpochSampler
 from speechbrain_dynsnet.errors import InputError
@@ -95,6 +95,34 @@ def test_a_finished_run_says_so_and_does_not_train(
     monkeypatch.setattr(DynBrain, "train_phase", lambda *_: pytest.fail("trained again"))
     assert train_small(finished).name == "bundle"
     assert "this run is finished: its model is in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("settings.json", b'{"lr":', "damaged .*; give another --output_folder, or delete"),
+        ("settings.json", b"[1, 2]", "damaged .*; give another --output_folder, or delete"),
+        ("whitening.safetensors", b"\0" * 20, "damaged .*; delete it, it is fitted again"),
+        ("whitening.safetensors", save({"mean": torch.zeros(257)}), "damaged .*; delete it, it is fitted again"),
+        (
+            "whitening.safetensors",
+            save({"mean": torch.zeros(257), "matrix": torch.full((257, 257), torch.nan)}),
+            "damaged .not finite.; delete it, it is fitted again",
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    finished: Path, train_small: Train, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    folder = tmp_path / "results" / "concat_joint_01"
+    for path in (folder / "bundle").iterdir():  # an empty folder is no model
+        path.unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: {message}") as error:
+        train_small(tmp_path / "results")
+    assert "\n" not in str(error.value)
+    assert not any((folder / "bundle").iterdir())
 
 
 def test_another_recipe_into_the_same_folder_is_refused_with_what_differs(finished: Path, train_small: Train) -> None:
