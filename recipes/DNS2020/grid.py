@@ -265,9 +265,14 @@ def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs:
 
     note()
     failures = run_tasks(tasks, jobs, [lock], note)
+    trained = [one.cell for one in trainings if one.cell.is_row and grid.bundle(one.cell.name).is_dir()]
+    if has_baseline and not is_measured(grid.results(baseline)):  # then by nothing, until there is a baseline
+        alone = [evaluation(grid, cell.name, None) for cell in trained if cell.name != baseline]
+        failures = {name: reason for name, reason in failures.items() if name not in {task.name for task in alone}}
+        failures |= run_tasks(alone, jobs, [lock])
     # That a model was not measured goes without saying when it was not trained.
-    untrained = {evaluated(one.cell.name) for one in trainings if not grid.bundle(one.cell.name).is_dir()}
-    return {name: reason for name, reason in failures.items() if name not in untrained}
+    told = {one.cell.name for one in trainings} | {evaluated(cell.name) for cell in trained}
+    return {name: reason for name, reason in failures.items() if name in told}
 
 
 def read_grid(path: Path) -> list[dict[str, str]]:
@@ -287,7 +292,8 @@ def evaluation(grid: Grid, name: str, baseline: str | None) -> Task:
     """Measure a cell, by the scores of another."""
     results, bundle = grid.results(name), grid.bundle(name)
     by = grid.results(baseline) if baseline else None
-    words = (*EVALUATE, str(bundle), "--test_set", str(grid.test_set), *(("--baseline", str(by)) if by else ()))
+    words = [*EVALUATE, str(bundle), "--test_set", str(grid.test_set), "--jobs", "1"]
+    words += ["--baseline", str(by)] if by else []
     needs = (bundle, by / SUMMARY) if by else (bundle,)
     command = (*words, "-o", str(results))
     return Task(evaluated(name), command, results.with_name(f"{name}.log"), results / SUMMARY, needs)

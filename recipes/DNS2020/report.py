@@ -115,7 +115,9 @@ def main(
         if len(networks) < len(sources):
             raise InputError(f"two of --model are called alike ({'; '.join(networks)}); give one of each training")
         other = find_model(baseline) if baseline else None
-        rivals = {f"{BASELINE} ({other.name})": load_network(other)} if other else {}
+        rivals = (
+            {label(other) if other.is_dir() else f"{BASELINE} ({other.name})": load_network(other)} if other else {}
+        )
         output.mkdir(parents=True, exist_ok=True)
         click.echo(write_tables(runs, output))
         written = [path for name, figure in result_figures(runs, times) for path in save_figures(figure, output, name)]

@@ -59,7 +59,7 @@ def read_seeds(text: str | None) -> list[int]:
 def make_cells(own_seed: int, seeds: Sequence[int] = ()) -> list[Cell]:
     """All cells, in the order of training.
 
-    A name tells the seed unless it is the recipe's own: a grid can be trained with another seed beside the first.
+    A name tells the grid's seed unless it is the recipe's own: a grid can be trained with another beside the first.
     """
 
     def name(base: str, seed: int) -> str:

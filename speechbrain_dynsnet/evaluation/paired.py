@@ -39,7 +39,7 @@ def pairs_to_markdown(runs: Sequence[Run]) -> str:
     rows = {configuration: mean_rows(some) for configuration, some in found.items()}
     parts = [_schemes(found, rows), _baseline(runs, found, rows)]
     told = [part for part in parts if part]
-    heading = "Differences on the same clips, with 95 % intervals over clips (bootstrap); those over seeds are wider."
+    heading = "Differences on the same clips, with 95 % intervals over clips (bootstrap), which say nothing of seeds."
     return "\n\n".join([heading, *told]) if told else ""
 
 

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from speechbrain_dynsnet.model.bundle import (
     check_bundle,
     load_bundle,
     short_card,
+    weights_digest,
 )
 
 _WEIGHTS_LINE = re.compile(r"SHA-256 of `" + re.escape(WEIGHTS) + r"`: `([0-9a-f]{64})`")
@@ -170,11 +170,6 @@ def recorded_files(training: Mapping[str, Any]) -> int | None:
     """How many files a model was trained on, where it was on files and says so."""
     files = (training.get("data") or {}).get("train", {}).get("files")
     return files if isinstance(files, int) else None
-
-
-def weights_digest(bundle: Path) -> str:
-    """SHA-256 of the weights, as it stands on the card."""
-    return sha256((bundle / WEIGHTS).read_bytes()).hexdigest()
 
 
 def _title(architecture: Architecture, training: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from speechbrain_dynsnet.evaluation.systems import NOISY
 from speechbrain_dynsnet.hub.measured import REQUIRED, SHOWN, Results, exit_system
 from speechbrain_dynsnet.hub.prose import listing, table
 
+_NO_NAME = "bundle"  # the folder in which every run leaves its model
 _DECIMALS = {"stoi": 3}
 _PRECISIONS = {RUNTIME: "ms a frame, float32", INT8: "ms a frame, int8"}
 
@@ -110,7 +111,7 @@ def _name(system: str, cost: ExitCost | None, results: Results) -> str:
     if cost:
         return f"exit {cost.exit}"
     model = next(iter(results.systems[system].values())).get("model", "")
-    return system if model in ("", system) else f"{system} ({model})"
+    return system if model in ("", system, _NO_NAME) else f"{system} ({model})"
 
 
 def _score(value: float | None, metric: str) -> str:

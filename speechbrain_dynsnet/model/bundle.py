@@ -99,7 +99,7 @@ def save_bundle(
         config = {
             "format_version": FORMAT_VERSION,
             "architecture": architecture,
-            "weights_sha256": sha256((fresh / WEIGHTS).read_bytes()).hexdigest(),
+            "weights_sha256": weights_digest(fresh),
             "training": dict(training or {}),
         }
         (fresh / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -176,8 +176,13 @@ def check_bundle(folder: str | Path) -> Architecture:
 def check_weights(folder: Path) -> None:
     """InputError when the weights are others than those that `config.json` was written with, and says so."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if config.get("weights_sha256") not in (None, sha256((folder / WEIGHTS).read_bytes()).hexdigest()):
+    if config.get("weights_sha256") not in (None, weights_digest(folder)):
         raise InputError(f"{folder / WEIGHTS}: not the weights that {CONFIG} is of; {_FETCH_ALL}")
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the file of weights in a bundle."""
+    return sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def check_configuration(folder: Path, network: DynamicNsNet2) -> None:
@@ -238,7 +243,14 @@ def describe_difference(network: DynamicNsNet2, weights: Mapping[str, torch.Tens
         ("missing", [name for name in expected if name not in weights]),
         ("unknown", [name for name in weights if name not in expected]),
         ("of another shape", shapes),
-        ("not of floating-point numbers", [name for name, value in weights.items() if value.dtype not in _NUMBERS]),
+        (
+            "not of floating-point numbers",
+            [
+                name
+                for name, value in expected.items()
+                if name in weights and weights[name].dtype not in (*_NUMBERS, value.dtype)
+            ],
+        ),
         (
             "not finite",
             [name for name, value in weights.items() if value.dtype in _NUMBERS and not torch.isfinite(value).all()],

@@ -114,7 +114,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.average = make_average(network, average_decay) if average_decay else None
         if self.average is not None:
             recoverables["average"] = self.average
-        checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs, "before": self.before})
+        checkpointer = AtomicCheckpointer(folder, recoverables | {"epochs": self.epochs})
+        checkpointer.add_recoverable("before", self.before, optional_load=True)  # older checkpoints lack it
         checkpointer.remove_unfinished()
         super().__init__({"network": network}, opt_class, options, run_opts, checkpointer)
         if self.average is not None:
@@ -178,16 +179,17 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         for network in (self.network, self._averaged()):
             if broken := describe_difference(network, network.state_dict()):
                 last = self.checkpointer.find_checkpoint()
+                if last is None:
+                    raise InputError(f"{self.phase.name} begins with a broken network: {broken}")
                 raise InputError(
                     f"{last.path}: its network is broken, {broken}; delete it, then the same command goes on"
                 )
-        if math.isnan(self.before.loss) and not self.debug:
-            self.before.loss = self._validate()
         best = self._best()
         if best is not None:
             self._check_progress(best)
-            if self.keep is not None and if_main_process():
-                self.keep(self._kept(best), _facts(best))
+            self._offer(best)
+        elif self.step == 0 and not self.debug:
+            self.before.loss = self._validate()
         self._stop_without_improvement()
         if self.epochs.current >= self.epochs.limit:
             logger.info("%s is finished, after epoch %d", self.phase.name, self.epochs.current)
@@ -301,8 +303,8 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             meta={"epoch": int(epoch or 0)} | means, importance_keys=[], min_keys=["loss"]
         )
         best = self._best()
-        if self.keep is not None and if_main_process() and best is not None and best.meta["epoch"] == epoch:
-            self.keep(self._averaged(), _facts(best))
+        if best.meta["epoch"] == epoch:
+            self._offer(best)
         self._check_progress(best)
         self._stop_without_improvement()
 
@@ -312,6 +314,11 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
 
     def _kept(self, checkpoint: Any) -> DynamicNsNet2:
         return kept_network(self.network, self.average, checkpoint.paramfiles)
+
+    def _offer(self, best: Any) -> None:
+        """Have the best network kept for use, unless it is worse than the one that the phase began with."""
+        if self.keep is not None and if_main_process() and not self.before.is_exceeded(best.meta["loss"]):
+            self.keep(self._kept(best), _facts(best))
 
     def _validate(self) -> float:
         """The validation loss as it is; every rank must call it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from speechbrain_dynsnet.model.bundle import WEIGHTS
+from speechbrain_dynsnet.model.bundle import weights_digest
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 
@@ -54,4 +54,4 @@ class Teacher:
 def fingerprint(path: str | Path) -> str:
     """The checksum of a model's weights, wherever they are."""
     path = Path(path)
-    return sha256((path if path.is_file() else path / WEIGHTS).read_bytes()).hexdigest()
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else weights_digest(path)

@@ -57,10 +57,27 @@ def test_models_that_were_trained_alike_share_a_line(tmp_path: Path) -> None:
     teacher = "the masks of a teacher as a second target for every exit, weighted 3 (SHA-256 0123456789ab...)"
     pretrain, others = sorted(lines, key=len)
     hours = "at most 20 hours of audio"
-    assert pretrain == f"- pretrain, joint, 2 exits: {hours}, from a trained baseline, {common}, no teacher."
+    start = "from a trained baseline, whose own hours are not among them"
+    assert pretrain == f"- pretrain, joint, 2 exits: {hours}, {start}, {common}, no teacher."
     start = f"{hours}, from random weights, {common}, features whitened by 0.5, {teacher}."
     assert others.endswith(f": {start}")
     assert others.startswith(("- split, joint, 2 exits; concat", "- concat, joint, 2 exits; split"))
+
+
+def test_models_that_differ_in_anything_else_have_lines_of_their_own(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        concat_seed1=TRAINING | {"average_decay": 0.999, "data": {"train": {"sha256": "fedcba9876543210"}}},
+        concat_seed2=TRAINING | {"seed": 2, "average_decay": 0.999, "data": {"train": {"sha256": "fedcba9876543210"}}},
+        split_joint=TRAINING | {"mixing": {"snr_db": [0.0, 5.0]}},
+        pretrain_joint=TRAINING,
+    )
+    (concat,) = (line for line in lines if "concat" in line)
+    assert "moving average 0.999, training data fedcba987654...," in concat and "seed" not in concat
+    assert sum(line.startswith(("- split", "- pretrain")) for line in lines) == 2
+    assert lines[-1].startswith("Where two of these lines read alike, other settings differ")
+    other = told(tmp_path / "seeds", concat_seed1=TRAINING, concat_seed2=TRAINING | {"seed": 2, "lr": 1.0})
+    assert [line.partition(":")[0] for line in other] == [f"- concat, joint, 2 exits (seed {seed})" for seed in (1, 2)]
 
 
 def test_what_is_not_recorded_is_said_to_be_not(tmp_path: Path) -> None:

@@ -208,6 +208,14 @@ def test_what_a_kill_left_is_cleared_away_and_the_old_one_put_back(tmp_path: Pat
     assert torch.equal(load_bundle(folder).state_dict()[BIAS], small(seed=2 if exists else 1).state_dict()[BIAS])
 
 
+def test_a_network_may_have_counters(tmp_path: Path) -> None:
+    """A family of one's own may have a stage with batch normalisation."""
+    network = small()
+    network.register_buffer("batches", torch.tensor(3))
+    assert module.describe_difference(network, network.state_dict()) == ""
+    assert "batches" in module.describe_difference(network, network.state_dict() | {"batches": torch.tensor(3j)})
+
+
 def test_a_broken_network_is_not_written(tmp_path: Path) -> None:
     network = small()
     with torch.no_grad():

@@ -38,6 +38,7 @@ TRAIN += "if folder.name in os.environ.get('BROKEN', ''): sys.exit('Error: it di
 TRAIN += "if folder.name == os.environ.get('STOP'): os.kill(os.getppid(), int(os.environ['BY'])); time.sleep(60)\n"
 TRAIN += "assert '--baseline' not in sys.argv or given('--baseline').is_dir(); (folder / 'bundle').mkdir()\n"
 EVALUATE = "out = given('-o'); out.mkdir(exist_ok=True); (out / 'clips.csv').touch(); (out / 'summary.csv').touch()\n"
+EVALUATE += "assert sys.argv[sys.argv.index('--jobs') + 1] == '1'\n"
 EVALUATE += "tell('evaluate', out.name, *(['by', given('--baseline').name] if '--baseline' in sys.argv else []))\n"
 REPORT = "out = given('-o'); out.mkdir(exist_ok=True); (out / 'table2.md').write_text('THE TABLE')\n"
 REPORT += "models = [Path(b).parent.name for a, b in zip(sys.argv, sys.argv[1:]) if a == '--model']\n"
@@ -198,6 +199,20 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(run: Run, monkeypatch: 
     assert [line for line in story() if line.startswith("train")] == [
         f"train {name}" for name in (HALF, REPEATED, "pretrain_joint_0135")
     ]
+
+
+def test_without_a_baseline_the_others_are_measured_and_by_it_once_it_is_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = ("--hours", 20, "--only", f"{BASELINE},{REPEATED}")
+    monkeypatch.setenv("BROKEN", BASELINE)
+    result = run(*only)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"failed: {BASELINE}: it diverged (exit code 1)"
+    assert story()[-2:] == [f"evaluate {REPEATED}", f"report {REPEATED} masks {REPEATED}"]
+    monkeypatch.delenv("BROKEN")
+    assert run(*only).exit_code == 0
+    assert story()[:-1] == [f"train {BASELINE}", f"evaluate {BASELINE}", f"evaluate {REPEATED} by {BASELINE}"]
 
 
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])

@@ -224,7 +224,18 @@ def test_training_that_only_gets_worse_stops(train_small: Train, tmp_path: Path,
     for _ in range(2):  # the second time it has nothing to train, and says so again
         with pytest.raises(InputError, match=f"diverged in epoch {min(epochs, 3)}: the best validation loss is"):
             train_small(tmp_path, lr=100.0, max_epochs=epochs)
-    assert not list(tmp_path.rglob("bundle"))
+    assert not list(tmp_path.rglob("bundle*"))
+
+
+def test_a_run_goes_on_from_a_checkpoint_that_does_not_know_how_it_began(train_small: Train, tmp_path: Path) -> None:
+    bundle = train_small(tmp_path, max_epochs=1)
+    shutil.rmtree(bundle)
+    for path in tmp_path.rglob("before.ckpt"):
+        path.unlink()
+        sums = json.loads((path.parent / "CHECKSUMS.json").read_text())
+        del sums["before.ckpt"]
+        (path.parent / "CHECKSUMS.json").write_text(json.dumps(sums))
+    assert load_bundle(train_small(tmp_path, max_epochs=1)).exits == (0, 1)
 
 
 def test_a_broken_checkpoint_is_named(train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
