@@ -115,9 +115,7 @@ def main(
         if len(networks) < len(sources):
             raise InputError(f"two of --model are called alike ({'; '.join(networks)}); give one of each training")
         other = find_model(baseline) if baseline else None
-        rivals = (
-            {label(other) if other.is_dir() else f"{BASELINE} ({other.name})": load_network(other)} if other else {}
-        )
+        rivals = {rival_name(other): load_network(other)} if other else {}
         output.mkdir(parents=True, exist_ok=True)
         click.echo(write_tables(runs, output))
         written = [path for name, figure in result_figures(runs, times) for path in save_figures(figure, output, name)]
@@ -224,6 +222,12 @@ def label(path: Path) -> str:
         return path.name
     configuration, _ = describe_bundle(json.loads((path / CONFIG).read_text(encoding="utf-8")))
     return str(configuration)
+
+
+def rival_name(path: Path) -> str:
+    """The model that others stand beside: as a baseline, and which."""
+    name = label(path)
+    return name if name == BASELINE else f"{BASELINE} ({name})"
 
 
 def slug(name: str) -> str:

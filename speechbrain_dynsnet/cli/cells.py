@@ -49,7 +49,7 @@ def baseline_of(cells: Sequence[Cell]) -> Cell:
 
 
 def read_seeds(text: str | None) -> list[int]:
-    """Different whole numbers with commas between."""
+    """Different whole numbers with commas between; InputError for anything else."""
     words = [] if text is None else text.split(",")
     if not all(word.strip().isdecimal() for word in words):
         raise InputError(f"--seeds is {text!r}: give whole numbers with commas between, such as 1,2,3")
@@ -78,7 +78,7 @@ def make_cells(own_seed: int, seeds: Sequence[int] = ()) -> list[Cell]:
 
 
 def choose(cells: Sequence[Cell], only: str | None) -> list[Cell]:
-    """The cells that are asked for, and those that they start from."""
+    """The cells that are asked for, and those that they start from; InputError for a name that is none."""
     names = [cell.name for cell in cells]
     asked = set(names) if only is None else {name.strip() for name in only.split(",")}
     if unknown := sorted(asked.difference(names)):

@@ -174,7 +174,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         self.checkpointer.add_recoverable("schedule", self.schedule.scheduler)
 
     def on_fit_start(self) -> None:
-        """Recover the last checkpoint, and say where the phase goes on."""
+        """Recover the last checkpoint, and say where the phase goes on; InputError when that is worth nothing."""
         super().on_fit_start()
         for network in (self.network, self._averaged()):
             if broken := describe_difference(network, network.state_dict()):

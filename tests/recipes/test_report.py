@@ -107,7 +107,10 @@ def test_masks_of_a_model_and_a_baseline_are_drawn(
         assert picture.mode == "P"  # small enough for a page
     with (out / "mask_ranges.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 4 * 2 and {row["model"] for row in rows} == {"concat, 4 exits", "baseline (known)"}
+    assert len(rows) == 2 * 4 * 2 and {row["model"] for row in rows} == {
+        "concat, 4 exits",
+        "baseline (concat, 4 exits)",
+    }
     assert sum(int(row["points"]) for row in rows) == 2 * 4 * 33 * 257  # of one clip
 
 
