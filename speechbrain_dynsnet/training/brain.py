@@ -18,17 +18,16 @@ from tqdm import tqdm
 
 from speechbrain_dynsnet.data.pairs import EpochSampler, Pair
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.bundle import describe_difference
 from speechbrain_dynsnet.model.features import log_power, stft
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 from speechbrain_dynsnet.model.whitening import Whitening
 from speechbrain_dynsnet.training.average import kept_network, make_average
-from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer
+from speechbrain_dynsnet.training.checkpoints import ArchitectureRecord, AtomicCheckpointer, check_recovered, facts_of
 from speechbrain_dynsnet.training.distillation import Teacher
 from speechbrain_dynsnet.training.divergence import GRACE, Diverged, LossBefore
 from speechbrain_dynsnet.training.losses import LossTerms, MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
-from speechbrain_dynsnet.training.progress import Averages, EpochLog, Skipped
+from speechbrain_dynsnet.training.progress import Averages, EpochLog, Skipped, line_of
 from speechbrain_dynsnet.training.schedules import make_schedule
 
 OptimizerClass = Callable[[Iterable[Tensor]], Optimizer]
@@ -162,7 +161,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         if best is None:
             raise InputError("nothing was trained: leave --test_only out")
         self.network.load_state_dict(self._kept(best).state_dict())
-        return _facts(best)
+        return facts_of(best)
 
     def init_optimizers(self) -> None:
         """An optimiser for what trains in this phase, and the learning-rate schedule."""
@@ -177,13 +176,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
         """Recover the last checkpoint, and say where the phase goes on; InputError when that is worth nothing."""
         super().on_fit_start()
         for network in (self.network, self._averaged()):
-            if broken := describe_difference(network, network.state_dict()):
-                last = self.checkpointer.find_checkpoint()
-                if last is None:
-                    raise InputError(f"{self.phase.name} begins with a broken network: {broken}")
-                raise InputError(
-                    f"{last.path}: its network is broken, {broken}; delete it, then the same command goes on"
-                )
+            check_recovered(network, self.checkpointer.find_checkpoint())
         best = self._best()
         if best is not None:
             self._check_progress(best)
@@ -250,7 +243,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             if self.average is not None:
                 self.average.update_parameters(self.network)
         if self.step % _STATUS_STEPS == 1:
-            self.bar.set_postfix_str(_line(self.averages.local()), refresh=False)
+            self.bar.set_postfix_str(line_of(self.averages.local()), refresh=False)
         self.bar.update()
 
     def evaluate_batch(self, batch: Pair, stage: sb.Stage) -> Tensor:
@@ -297,7 +290,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             self.log.write(int(epoch or 0), {"lr": rate, "train_loss": self.train_loss} | means)
         logger.info(
             f"{self.phase.name} epoch {epoch}/{self.phase.max_epochs}  lr {rate:.2g}  "
-            f"train {self.train_loss:.4f}  valid {_line(means)}"
+            f"train {self.train_loss:.4f}  valid {line_of(means)}"
         )
         self.checkpointer.save_and_keep_only(
             meta={"epoch": int(epoch or 0)} | means, importance_keys=[], min_keys=["loss"]
@@ -318,7 +311,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def _offer(self, best: Any) -> None:
         """Have the best network kept for use, unless it is worse than the one that the phase began with."""
         if self.keep is not None and if_main_process() and not self.before.is_exceeded(best.meta["loss"]):
-            self.keep(self._kept(best), _facts(best))
+            self.keep(self._kept(best), facts_of(best))
 
     def _validate(self) -> float:
         """The validation loss as it is; every rank must call it."""
@@ -352,12 +345,3 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
             f"{self.phase.name} diverged in epoch {self.epochs.current}: {what}; "
             "train with a lower --lr into another --output_folder"
         )
-
-
-def _facts(checkpoint: Any) -> dict[str, float]:
-    """What it was saved with: its epoch and validation losses."""
-    return {name: value for name, value in checkpoint.meta.items() if name not in ("unixtime", "end-of-epoch")}
-
-
-def _line(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in losses.items())

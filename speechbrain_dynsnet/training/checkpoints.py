@@ -27,6 +27,8 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.architecture import Architecture
+from speechbrain_dynsnet.model.bundle import describe_difference
+from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 logger = get_logger(__name__)
 _UNFINISHED = "unfinished-"
@@ -129,6 +131,21 @@ class AtomicCheckpointer(Checkpointer):  # type: ignore[misc]
         else:
             self._verified.add(folder)
         return whole
+
+
+def facts_of(checkpoint: Checkpoint) -> dict[str, float]:
+    """What it was saved with: its epoch and validation losses."""
+    return {name: value for name, value in checkpoint.meta.items() if name not in ("unixtime", "end-of-epoch")}
+
+
+def check_recovered(network: DynamicNsNet2, checkpoint: Checkpoint | None) -> None:
+    """InputError when a network is broken that came from a checkpoint, or from before the first one (None)."""
+    if broken := describe_difference(network, network.state_dict()):
+        if checkpoint is None:
+            raise InputError(f"the network to be trained is broken: {broken}")
+        raise InputError(
+            f"{checkpoint.path}: its network is broken, {broken}; delete it, then the same command goes on"
+        )
 
 
 def _checksum(path: pathlib.Path) -> int:

@@ -137,3 +137,8 @@ class EpochLog:
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
+
+
+def line_of(losses: Mapping[str, float]) -> str:
+    """Losses as the log and the progress bar show them."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
