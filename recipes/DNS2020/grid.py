@@ -20,7 +20,7 @@ from typing import Any
 import click
 import speechbrain as sb
 
-from speechbrain_dynsnet.cli.cells import REPEATED, Cell, baseline_of, choose, make_cells, read_seeds
+from speechbrain_dynsnet.cli.cells import REPEATED, Cell, baseline_cell, choose, make_cells, read_seeds
 from speechbrain_dynsnet.cli.pairing import find_pairs
 from speechbrain_dynsnet.cli.tasks import Task, run_tasks
 from speechbrain_dynsnet.data.folder_lock import hold
@@ -248,7 +248,7 @@ def show(rows: Sequence[dict[str, str]]) -> None:
 
 def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
     """Train and measure what is not, each model as soon as it is trained, with `grid.csv` up to date; failures."""
-    baseline = baseline_of(cells).name
+    baseline = baseline_cell(cells).name
     # Measured by the baseline's scores where there are any, or will be.
     has_baseline = is_measured(grid.results(baseline)) or any(one.cell.name == baseline for one in trainings)
     tasks = []
@@ -309,7 +309,7 @@ def report(grid: Grid, cells: Sequence[Cell], bench: Sequence[Path], lock: int) 
     words += [word for path in bench for word in ("--bench", str(path))]
     if models := compared(grid, cells):
         words += ["--test_set", str(grid.test_set), *(word for model in models for word in ("--model", str(model)))]
-        baseline = grid.bundle(baseline_of(cells).name)
+        baseline = grid.bundle(baseline_cell(cells).name)
         words += ["--baseline", str(baseline)] if baseline.is_dir() else []
     task = Task("report", tuple(words), grid.out / "report.log", output / "table2.md", always=True)
     failures = run_tasks([task], 1, [lock])
@@ -328,7 +328,7 @@ def compared(grid: Grid, cells: Sequence[Cell]) -> list[Path]:
     alike: dict[tuple[str, tuple[int, ...]], list[Path]] = {}
     for cell in cells:
         bundle = grid.bundle(cell.name)
-        if cell.configuration.scheme and cell.seed == baseline_of(cells).seed and bundle.is_dir():
+        if cell.configuration.scheme and cell.seed == baseline_cell(cells).seed and bundle.is_dir():
             alike.setdefault((cell.configuration.family, cell.configuration.exits), []).append(bundle)
     return max(alike.values(), key=len, default=[])
 

@@ -43,7 +43,7 @@ class Cell:
         return self.share == 1.0 or self.start is not None
 
 
-def baseline_of(cells: Sequence[Cell]) -> Cell:
+def baseline_cell(cells: Sequence[Cell]) -> Cell:
     """What the others are measured by."""
     return next(cell for cell in cells if cell.is_row and cell.configuration.family == BASELINE)
 

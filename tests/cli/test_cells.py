@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speechbrain_dynsnet.cli.cells import HALF, REPEATED, baseline_of, choose, make_cells, read_seeds
+from speechbrain_dynsnet.cli.cells import HALF, REPEATED, baseline_cell, choose, make_cells, read_seeds
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS
 from speechbrain_dynsnet.model.architecture import LAST_STAGE
@@ -36,7 +36,7 @@ def test_more_seeds_are_more_cells_of_one_configuration_and_other_grids_beside()
 
 
 def test_the_baseline_is_the_one_that_got_the_whole_budget() -> None:
-    assert baseline_of(make_cells(1234, [7])).name == f"{BASELINE}_seed7"
+    assert baseline_cell(make_cells(1234, [7])).name == f"{BASELINE}_seed7"
 
 
 def test_pretrain_hears_other_pairs_than_what_it_starts_from() -> None:
