@@ -101,8 +101,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
             raise
         except (YAMLError, ImportError, LookupError, AttributeError, TypeError, ValueError) as error:
             raise InputError(
-                f"{folder / HYPERPARAMS}: cannot be loaded ({one_line(error)[:200]}); update the package if it is of "
-                "a newer version, else fetch the model again"
+                f"{folder / HYPERPARAMS}: cannot be loaded ({_reason(error, folder / HYPERPARAMS)}); update the "
+                "package if it is of a newer version, else fetch the model again"
             ) from error
         return enhancer
 
@@ -308,6 +308,13 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     def network(self) -> DynamicNsNet2:
         """The network, for those who want its masks."""
         return cast(DynamicNsNet2, self.mods["model"])
+
+
+def _reason(error: Exception, hyperparams: Path) -> str:
+    """Why a YAML cannot be loaded: what it lacks, where the error itself would not tell."""
+    text = "\n" + hyperparams.read_text(encoding="utf-8", errors="replace")
+    lacking = [name for name in ("modules", "pretrainer") if f"\n{name}:" not in text]
+    return f"it lacks {' and '.join(lacking)}" if lacking else one_line(error)[:200]
 
 
 def _valid_samples(lengths: Tensor, batch: int, time: int) -> Tensor:

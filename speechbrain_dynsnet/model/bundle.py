@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.model.architecture import FORMAT_VERSION, LAST_STAGE, Architecture
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
@@ -37,6 +37,7 @@ SHIPPED_MODELS = Path(__file__).parent.parent / "models"  # a bundle's folder fo
 SHIPPED_BUNDLE = SHIPPED_MODELS / "concat_joint_4"  # the default
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FETCH_ALL = "the files of a model belong together, fetch all of them again"
+_NAMED = 3  # so many weights of a kind are named; the rest are counted
 
 _HYPERPARAMS = """\
 # Loading this file with HyperPyYAML runs code: load it only from a source that you trust.
@@ -150,12 +151,16 @@ def check_bundle(folder: str | Path) -> Architecture:
         what = "is a file, not a folder" if folder.is_file() else "no such folder"
         raise InputError(f"{folder}: {what}; give the folder of a model (it holds {', '.join(BUNDLE_FILES)})")
     if missing := [name for name in (CONFIG, HYPERPARAMS, WEIGHTS) if not (folder / name).is_file()]:
-        raise InputError(f"{folder}: not a model folder, {', '.join(missing)} missing")
+        raise InputError(
+            f"{folder}: not a model folder, {', '.join(missing)} missing; give the folder of a model, or fetch all of "
+            "its files again"
+        )
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         version, architecture = config["format_version"], config["architecture"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / CONFIG}: not a model description ({error!r}); fetch the model again") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)[:200]
+        raise InputError(f"{folder / CONFIG}: not a model description ({reason}); {_FETCH_ALL}") from error
     if version != FORMAT_VERSION:
         is_newer = isinstance(version, int) and version > FORMAT_VERSION
         raise InputError(
@@ -256,7 +261,12 @@ def describe_difference(network: DynamicNsNet2, weights: Mapping[str, torch.Tens
             [name for name, value in weights.items() if value.dtype in _NUMBERS and not torch.isfinite(value).all()],
         ),
     ]
-    return "; ".join(f"{what}: {', '.join(names)}" for what, names in differences if names)
+    return "; ".join(f"{what}: {_named(names)}" for what, names in differences if names)
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _describe_changes(found: Architecture, expected: Architecture, names: Collection[str] = ()) -> str:

@@ -175,8 +175,7 @@ class DynBrain(sb.Brain):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         """Recover the last checkpoint, and say where the phase goes on; InputError when that is worth nothing."""
         super().on_fit_start()
-        for network in (self.network, self._averaged()):
-            check_recovered(network, self.checkpointer.find_checkpoint())
+        check_recovered((self.network, self._averaged()), self.optimizer, self.checkpointer.find_checkpoint())
         best = self._best()
         if best is not None:
             self._check_progress(best)

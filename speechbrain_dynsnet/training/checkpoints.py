@@ -12,8 +12,10 @@ import os
 import pathlib
 import shutil
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from speechbrain.utils.checkpoints import (
     CKPT_PREFIX,
     Checkpoint,
@@ -24,6 +26,7 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
+from torch.optim import Optimizer
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.model.architecture import Architecture
@@ -122,7 +125,7 @@ class AtomicCheckpointer(Checkpointer):  # type: ignore[misc]
             whole = False
         if not whole:
             # Under another name it is neither listed again nor lost.
-            logger.warning("skipping the damaged checkpoint %s", folder)
+            logger.warning("%s is damaged: going on from the one before, or from the beginning without one", folder)
             if if_main_process():
                 os.replace(
                     folder,
@@ -138,14 +141,19 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, float]:
     return {name: value for name, value in checkpoint.meta.items() if name not in ("unixtime", "end-of-epoch")}
 
 
-def check_recovered(network: DynamicNsNet2, checkpoint: Checkpoint | None) -> None:
-    """InputError when a network is broken that came from a checkpoint, or from before the first one (None)."""
-    if broken := describe_difference(network, network.state_dict()):
-        if checkpoint is None:
-            raise InputError(f"the network to be trained is broken: {broken}")
-        raise InputError(
-            f"{checkpoint.path}: its network is broken, {broken}; delete it, then the same command goes on"
-        )
+def check_recovered(networks: Iterable[DynamicNsNet2], optimizer: Optimizer, checkpoint: Checkpoint | None) -> None:
+    """InputError when something is broken that came from a checkpoint, or from before the first one (None)."""
+    broken = [difference for network in networks if (difference := describe_difference(network, network.state_dict()))]
+    if checkpoint is None:
+        if broken:
+            raise InputError(f"the network to be trained is broken: {broken[0]}")
+        return
+    states = (value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value))
+    what = f"its network is broken, {broken[0]}" if broken else ""
+    if not all(torch.isfinite(value).all() for value in states):
+        what = what or "the state of its optimiser is not finite"
+    if what:
+        raise InputError(f"{checkpoint.path}: {what}; delete it, then the same command goes on")
 
 
 def _checksum(path: pathlib.Path) -> int:

@@ -235,3 +235,14 @@ def test_a_damaged_description_is_named(bundle: Path, old: str, new: str) -> Non
     with pytest.raises(InputError, match="hyperparams.yaml: cannot be loaded") as error:
         EnhanceDynamic.from_hparams(bundle, run_opts=CPU)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("end", "lacking"),
+    [("# ", "modules and pretrainer"), ("modules:", "modules and pretrainer"), ("pretrainer:", "pretrainer")],
+)
+def test_a_description_that_was_cut_short_says_what_it_lacks(bundle: Path, end: str, lacking: str) -> None:
+    path = bundle / "hyperparams.yaml"
+    path.write_text(path.read_text().partition(end)[0])
+    with pytest.raises(InputError, match=rf"hyperparams.yaml: cannot be loaded \(it lacks {lacking}\)"):
+        EnhanceDynamic.from_hparams(bundle, run_opts=CPU)

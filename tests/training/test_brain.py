@@ -238,17 +238,32 @@ def test_a_run_goes_on_from_a_checkpoint_that_does_not_know_how_it_began(train_s
     assert load_bundle(train_small(tmp_path, max_epochs=1)).exits == (0, 1)
 
 
-def test_a_broken_checkpoint_is_named(train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("network", "its network is broken, not finite: .* more"),
+        ("optimizer", "the state of its optimiser is not finite"),
+    ],
+)
+def test_a_broken_checkpoint_is_named(
+    train_small: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
     bundle = train_small(tmp_path, max_epochs=1)
     shutil.rmtree(bundle)
-    (weights,) = tmp_path.rglob("network.ckpt")
-    state = torch.load(weights)
-    torch.save({name: value * math.nan for name, value in state.items()}, weights)
+    (path,) = tmp_path.rglob(f"{name}.ckpt")
+    torch.save(spoilt(torch.load(path)), path)
     monkeypatch.setattr(checkpoints, "_checksum", lambda path: 0)
-    sums = json.loads((weights.parent / "CHECKSUMS.json").read_text())
-    (weights.parent / "CHECKSUMS.json").write_text(json.dumps(dict.fromkeys(sums, 0)))
-    with pytest.raises(InputError, match=r"CKPT.*: its network is broken, not finite: .*; delete it"):
+    sums = json.loads((path.parent / "CHECKSUMS.json").read_text())
+    (path.parent / "CHECKSUMS.json").write_text(json.dumps(dict.fromkeys(sums, 0)))
+    with pytest.raises(InputError, match=rf"CKPT.*: {message}; delete it"):
         train_small(tmp_path, max_epochs=1)
+
+
+def spoilt(state: Any) -> Any:
+    """The same with NaN in all its tensors."""
+    if isinstance(state, dict):
+        return {name: spoilt(value) for name, value in state.items()}
+    return state * math.nan if torch.is_tensor(state) else state
 
 
 def test_early_stopping_counts_on_after_a_stop(

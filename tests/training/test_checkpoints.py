@@ -225,7 +225,7 @@ def test_a_damaged_checkpoint_is_passed_over_by_name(
     assert len(found) == 2
     damage(found[-1])
     weights, logs = end_of(train_kind(train_small, tmp_path, "one_cycle"))
-    assert f"skipping the damaged checkpoint {found[-1]}" in caplog.text
+    assert f"{found[-1]} is damaged: going on from the one before" in caplog.text
     assert "goes on in epoch 2, after step 0 of 4" in caplog.text
     expected_weights, expected_logs = end_of(undisturbed["one_cycle"])
     assert all(weights[name].equal(expected_weights[name]) for name in expected_weights)
