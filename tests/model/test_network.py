@@ -168,7 +168,7 @@ def test_exits_give_different_masks(family: str) -> None:
 def test_frame_by_frame_equals_the_whole_file_at_full_size(family: str, exits: Sequence[int]) -> None:
     torch.manual_seed(0)
     network = make_network(family, exits).eval()
-    x = 3 * features(network, batch=2, time=24) - 8  # about as wide as log powers are
+    x = 3 * features(network, batch=2, time=12) - 8  # about as wide as log powers are
     for exit in exits:
         whole, end = network(x, exit=exit)
         state: State | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from speechbrain_dynsnet.data.trial import make_trial_set
+from speechbrain_dynsnet.training import whitening
 from speechbrain_dynsnet.training.recipe import load_recipe
 from speechbrain_dynsnet.training.run import train
 
@@ -25,6 +26,14 @@ SMALL = {
     "max_epochs": 2,
 }
 Train = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whitening_of_few_pairs() -> Iterator[None]:
+    """Fitting it to all of them would be half of the time of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whitening, "PAIRS", 40)
+        yield
 
 
 @pytest.fixture(scope="session")
