@@ -64,7 +64,10 @@ class Architecture:
     def __post_init__(self) -> None:
         object.__setattr__(self, "exits", check_exits(self.exits))
         if self.family not in (known := (*FAMILIES, *ADDED_FAMILIES)):
-            raise InputError(f"no family {self.family!r}: choose one of {', '.join(known)}, or register yours first")
+            raise InputError(
+                f"no family {self.family!r}: choose one of {', '.join(known)}, or register yours first; a newer "
+                "version of this package may have more"
+            )
         if self.fc1_activation not in FC1_ACTIVATIONS:
             raise InputError(f"fc1_activation is {self.fc1_activation!r}: choose relu or none")
         if self.fc1_activation == "none" and not self.is_chain:
@@ -101,7 +104,7 @@ class Architecture:
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
         """The inverse of `to_dict`; an unknown or missing name raises InputError."""
         if not isinstance(values, Mapping):
-            raise InputError(f"the architecture is {values!r}: it must map names to values")
+            raise InputError(f"the architecture is {values!r}: it must map names to values; fetch the model again")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise InputError(
