@@ -123,7 +123,7 @@ class Training:
 @click.option("--jobs", type=click.IntRange(1), default=1, help="So many cells at once, of one thread each.")
 @click.option(
     "--seeds", metavar="N,N",
-    help=f"The first is for all cells; the others are for {REPEATED} only. [default: the recipe's]",
+    help=f"The first is for all cells; the others are for {REPEATED} only. [default: the recipe's, 1234]",
 )  # fmt: skip
 @click.option("--only", metavar="NAME,NAME", help="Train and measure these; the table has all that are there.")
 @click.option("--bench", type=Path, multiple=True, help="What `dynsnet bench` wrote, for the times in Figure 4.")
@@ -151,7 +151,7 @@ def main(
     try:
         with one_line_errors():
             grid = Grid(data, out, test_set, hours, teacher, ("--precision", precision, *options))
-            check(grid)
+            check(grid, bench)
             cells = make_cells(grid.load(PAPER_CONFIGURATIONS[0])[0].seed, read_seeds(seeds))
             trainings = [plan(grid, cell) for cell in choose(cells, only)]
             if dry_run:
@@ -173,8 +173,12 @@ def main(
     sys.exit(1 if failures else 0)
 
 
-def check(grid: Grid) -> None:
+def check(grid: Grid, bench: Sequence[Path]) -> None:
     """InputError for what cannot be trained or measured, or is not the grid that OUT has."""
+    if grid.out.exists() and not grid.out.is_dir():
+        raise InputError(f"{grid.out}: is a file; give a folder for the grid")
+    if missing := [path for path in bench if not path.is_file()]:
+        raise InputError(f"{missing[0]}: no such file; give what `dynsnet bench -o` wrote")
     if not 0.0 < grid.hours < math.inf:
         raise InputError(f"--hours is {grid.hours:g}: give some hours of audio, such as 100")
     check_lengths(find_pairs(grid.test_set))
@@ -185,7 +189,7 @@ def check(grid: Grid) -> None:
     if grid.teacher is not None:
         load_network(grid.teacher)
     now, record = grid.settings, grid.out / SETTINGS
-    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else now
+    before = _read_settings(record) if record.is_file() else now
     different = [
         f"{name} {before.get(name)!r} -> {now.get(name)!r}"
         for name in dict.fromkeys([*now, *before])
@@ -195,6 +199,16 @@ def check(grid: Grid) -> None:
         raise InputError(
             f"{grid.out}: holds another grid ({'; '.join(different)}); give another OUT, or the same settings"
         )
+
+
+def _read_settings(record: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise InputError(f"{record}: damaged; give another OUT, or delete this file if all else in the folder is whole")
+    return settings
 
 
 def plan(grid: Grid, cell: Cell) -> Training:

@@ -69,6 +69,8 @@ def command(
         raise InputError(f"{model}: is no folder here; say with -o where its card is to be")
     if repo_id is not None:
         check_repo_id(repo_id)
+    if package is not None and not package.strip():
+        raise InputError("--package is empty: give what pip gets this package by, or leave it out")
     folder = resolve_source(model)
     path = output or folder / CARD
     check_writable(path, "card")
@@ -76,7 +78,7 @@ def command(
         raise InputError(f"{path}: there is a card already; replace it with --overwrite, or write to another file (-o)")
     given = Given(
         tuple(_words(languages)), licence, tuple(_words(datasets)), repo_id, package,
-        data_note.strip(), test_note.strip(), teacher_note.strip(), limits_note.strip(),
+        *(" ".join(note.split()) for note in (data_note, test_note, teacher_note, limits_note)),
     )  # fmt: skip
     card = make_card(folder, results, bench, None if data is None else _read_data(data, folder), given)
     write_text(path, str(card))

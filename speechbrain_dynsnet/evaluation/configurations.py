@@ -225,6 +225,8 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {SETTINGS} in it; give a folder that `dynsnet evaluate` wrote") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{folder}: is a file; give the folder that `dynsnet evaluate` wrote") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / SETTINGS}: cannot be read ({error}); measure the model again") from error
     if not isinstance(settings, dict) or not all(isinstance(settings.get(k), dict) for k in ("models", "test_set")):

@@ -43,7 +43,10 @@ def exits_table(costs: Sequence[ExitCost], results: Results, bench: Mapping[int,
         cost = exits.get(system)
         cells = [_name(system, cost, results)]
         share = cost.share_of_baseline if cost else results.value(system, REQUIRED[0], "macs_share")
-        cells += [f"{cost.macs_per_frame:,}" if cost else "", "" if share is None else f"{100 * share:.1f} %"]
+        macs = (
+            cost.macs_per_frame if cost else None if share is None else round(float(share) * baseline_macs_per_frame())
+        )
+        cells += ["" if macs is None else f"{macs:,}", "" if share is None else f"{100 * share:.1f} %"]
         cells += [_score(results.value(system, metric), metric) for metric in metrics]
         cells += [f"{float(_ms(bench[cost.exit], engine)):.3f}" if cost and bench else "" for engine in timed]
         rows.append(cells)
@@ -59,6 +62,7 @@ def measurement(results: Results, bench: Mapping[int, Row] | None, note: str) ->
     parts = [
         f"Means over {results.clips:,} clips of {test_set}{conditions}, scored by `dynsnet evaluate`"
         + (f" (SHA-256 of the set: `{digest}`)." if digest else "."),
+        "" if results.test_set else "That it was these weights is not recorded beside the figures.",
         note or "What the test set holds otherwise, and whether its speakers are in the training data, is not given.",
         _certainty(results),
         "DNSMOS has two scales, and papers mix them up: P.808 is one overall opinion score, P.835 OVRL the overall "
@@ -81,7 +85,8 @@ def measurement(results: Results, bench: Mapping[int, Row] | None, note: str) ->
 def comparisons(results: Results, costs: Sequence[ExitCost]) -> list[str]:
     """Where an exit is worse than what it was compared with, and where a deeper one is not measurably better.
 
-    By the 95 % interval of the mean difference on the same clips.
+    By the 95 % interval of the mean difference on the same clips; with other systems the deepest exit is compared by
+    its means, as they are printed.
     """
     told = []
     for cost in costs:
@@ -90,7 +95,7 @@ def comparisons(results: Results, costs: Sequence[ExitCost]) -> list[str]:
         compared = ""
         for metric, row in results.systems[system].items():
             low, high = (results.value(system, metric, f"difference_{end}") for end in ("low", "high"))
-            if metric not in METRICS or low is None or high is None:
+            if metric not in SHOWN or low is None or high is None:
                 continue
             compared = row["compared_with"]
             if high < 0:
@@ -102,6 +107,18 @@ def comparisons(results: Results, costs: Sequence[ExitCost]) -> list[str]:
             told.append(f"Exit {cost.exit} scores below {against} in {listing(worse)}.")
         if same:
             told.append(f"Exit {cost.exit} is not measurably better than {against} in {listing(same)}.")
+    exits = {exit_system(cost.exit) for cost in costs}
+    deepest = costs[-1].exit
+    for system in results.systems:
+        if system == NOISY or system in exits:
+            continue
+        pairs = {
+            metric: [_score(results.value(one, metric), metric) for one in (exit_system(deepest), system)]
+            for metric in results.metrics(SHOWN)
+        }
+        less = [f"{METRICS[m]} ({a} against {b})" for m, (a, b) in pairs.items() if a and b and float(a) < float(b)]
+        if less:
+            told.append(f"Exit {deepest} has a lower mean than {system} in {listing(less)}.")
     return told
 
 

@@ -14,7 +14,7 @@ from huggingface_hub.hf_api import ModelInfo
 from speechbrain_dynsnet.errors import InputError, one_line
 from speechbrain_dynsnet.hub.card import read_card
 from speechbrain_dynsnet.hub.repo_ids import check_repo_id
-from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, CONFIG, HYPERPARAMS, WEIGHTS, load_bundle
+from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, CONFIG, HYPERPARAMS, WEIGHTS, hyperparams_of, load_bundle
 
 _MODEL_FILES = {CONFIG, HYPERPARAMS, WEIGHTS}
 # The root of the HTTP library's errors; which library that is changes with huggingface_hub.
@@ -66,9 +66,15 @@ def plan_upload(bundle: Path) -> Upload:
     Raises
     ------
     InputError
-        When the folder is no bundle, its parts do not fit together, or it has no card of its own.
+        When the folder is no bundle, its parts do not fit together, it has no card of its own, or its
+        `hyperparams.yaml`, which runs code where it is loaded, is not as `save_bundle` writes it.
     """
-    load_bundle(bundle)
+    network = load_bundle(bundle)
+    if (bundle / HYPERPARAMS).read_text(encoding="utf-8", errors="replace") != hyperparams_of(network.architecture):
+        raise InputError(
+            f"{bundle / HYPERPARAMS}: is not as this package writes it, and runs code where it is loaded; save the "
+            "model anew (`save_bundle(load_bundle(OLD), NEW)` in Python)"
+        )
     card = read_card(bundle)
     files = []
     for name in BUNDLE_FILES:

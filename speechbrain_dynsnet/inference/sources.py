@@ -17,12 +17,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from speechbrain.utils.logger import get_logger
 
 from speechbrain_dynsnet.errors import InputError
-from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, SHIPPED_BUNDLE, SHIPPED_MODELS, check_bundle
+from speechbrain_dynsnet.model.bundle import BUNDLE_FILES, CARD, SHIPPED_BUNDLE, SHIPPED_MODELS, check_bundle
 
+logger = get_logger(__name__)
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _HUB_TIMEOUT_S = 10.0
+_UNAUTHORIZED = 401
+_SHORT = 12  # digits of a commit
 # The root of the HTTP library's errors; which library that is changes with huggingface_hub.
 _TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
@@ -36,7 +40,7 @@ def resolve_source(source: str | Path | None, revision: str | None = None) -> Pa
         A folder, or a Hub id of the form `user/repo`, or the name of a model in this package, such as
         `concat_joint_4`, where no folder is called so. None for the package's default.
     revision : str or None
-        Branch, tag or commit of a Hub id.
+        Branch, tag or commit of a Hub id; of nothing else.
 
     Returns
     -------
@@ -46,12 +50,15 @@ def resolve_source(source: str | Path | None, revision: str | None = None) -> Pa
     Raises
     ------
     InputError
-        When there is no such folder, it holds no bundle, or the Hub does not give it.
+        When there is no such folder, it holds no bundle, or the Hub does not give it; or for a revision of a folder.
     """
-    if source is None:
-        folder = SHIPPED_BUNDLE
-    elif is_hub_id(source):
+    if source is not None and is_hub_id(source):
         folder = _download(str(source), revision)
+    elif revision is not None:
+        what = "the model of this package" if source is None else source
+        raise InputError(f"{what}: is not taken from the Hub, so revision {revision!r} means nothing; leave it out")
+    elif source is None:
+        folder = SHIPPED_BUNDLE
     else:
         names = shipped_names()
         folder = Path(source).expanduser()
@@ -87,7 +94,7 @@ def is_hub_id(source: str | Path) -> bool:
 
 
 def copy_bundle(folder: Path, savedir: str | Path) -> Path:
-    """Copy a bundle into the folder that the user wants it in, unless it is there already.
+    """Copy a bundle into the folder that the user wants it in, unless it is there already; a new card replaces the old.
 
     Arguments
     ---------
@@ -110,7 +117,7 @@ def copy_bundle(folder: Path, savedir: str | Path) -> Path:
     names = [name for name in BUNDLE_FILES if (folder / name).is_file()]
     for name in names:
         # SpeechBrain would quietly use what is there; overwriting could destroy the only copy.
-        if (savedir / name).exists() and not filecmp.cmp(folder / name, savedir / name, shallow=False):
+        if name != CARD and (savedir / name).exists() and not _is_same(folder / name, savedir / name):
             raise InputError(
                 f"{savedir}: already holds another model ({name} differs); delete it or choose another savedir"
             )
@@ -123,8 +130,12 @@ def copy_bundle(folder: Path, savedir: str | Path) -> Path:
     return savedir
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
+
+
 def _copy_whole(source: Path, target: Path) -> None:
-    if target.exists():
+    if target.exists() and _is_same(source, target):
         return
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
@@ -137,7 +148,7 @@ def _copy_whole(source: Path, target: Path) -> None:
 def _download(repo_id: str, revision: str | None) -> Path:
     try:
         problem = _connection_problem(repo_id, revision)
-        return Path(
+        folder = Path(
             snapshot_download(
                 repo_id,
                 revision=revision,
@@ -145,6 +156,9 @@ def _download(repo_id: str, revision: str | None) -> Path:
                 local_files_only=problem is not None,
             )
         )
+        if problem is not None:
+            logger.warning("%s: taken from the cache (commit %s), for %s", repo_id, folder.name[:_SHORT], problem)
+        return folder
     except RevisionNotFoundError as error:
         raise InputError(f"{repo_id}: has no revision {revision} on the Hugging Face Hub") from error
     except GatedRepoError as error:
@@ -157,8 +171,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id}: no such local folder, no whole copy in the cache, and the Hugging Face Hub "
-            f"cannot be reached ({problem or _reason(error)}); check the name and the connection"
+            f"{repo_id}: no such local folder, no whole copy in the cache, and {problem or _describe(error)}"
         ) from error
     except (OSError, ValueError, _TRANSPORT_ERROR) as error:
         raise InputError(
@@ -174,8 +187,18 @@ def _connection_problem(repo_id: str, revision: str | None) -> str | None:
     except (RevisionNotFoundError, RepositoryNotFoundError):
         raise
     except (OSError, _TRANSPORT_ERROR) as error:
-        return _reason(error)
+        return _describe(error)
     return None
+
+
+def _describe(error: Exception) -> str:
+    """What keeps the Hub from giving something, and what to do."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == _UNAUTHORIZED:
+        return "the Hugging Face Hub does not accept the token; log in again with `hf auth login`, or unset HF_TOKEN"
+    if status is not None:
+        return f"the Hugging Face Hub answers {status}; try again later"
+    return f"the Hugging Face Hub cannot be reached ({_reason(error)}); check the name and the connection"
 
 
 def _reason(error: Exception) -> str:

@@ -88,10 +88,9 @@ def save_bundle(
         raise InputError(f"{folder}: exists and is no model folder; give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     architecture = network.architecture.to_dict()
-    arguments = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in architecture.items())
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        (fresh / HYPERPARAMS).write_text(_HYPERPARAMS.format(arguments=arguments.rstrip()), encoding="utf-8")
+        (fresh / HYPERPARAMS).write_text(hyperparams_of(network.architecture), encoding="utf-8")
         (fresh / CARD).write_text(card or short_card(network.architecture), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(weights, fresh / WEIGHTS, metadata={"architecture": json.dumps(architecture)})
@@ -183,6 +182,12 @@ def check_weights(folder: Path) -> None:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("weights_sha256") not in (None, weights_digest(folder)):
         raise InputError(f"{folder / WEIGHTS}: not the weights that {CONFIG} is of; {_FETCH_ALL}")
+
+
+def hyperparams_of(architecture: Architecture) -> str:
+    """What `hyperparams.yaml` says of a network, and no code besides."""
+    arguments = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in architecture.to_dict().items())
+    return _HYPERPARAMS.format(arguments=arguments.rstrip())
 
 
 def weights_digest(folder: Path) -> str:

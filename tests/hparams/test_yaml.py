@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import speechbrain as sb
+import torch
 import yaml
 from speechbrain.utils.run_opts import RunOptions
 
@@ -79,6 +80,12 @@ def test_each_key_of_the_mixing_is_used_and_each_that_is_used_is_there() -> None
     keys = set(keys_of(ROOT / "hparams" / "parts" / "mixing.yaml"))
     assert keys == read_of("distribution", CODE / "data" / "mixing.py")
     assert keys == {field.name for field in fields(MixDistribution)}
+
+
+def test_the_optimiser_takes_all_of_its_keys() -> None:
+    keys = set(keys_of(ROOT / "hparams" / "parts" / "optimizer.yaml"))
+    (group,) = load_recipe(RECIPES[0]).opt_class([torch.zeros(1, requires_grad=True)]).param_groups
+    assert keys and keys <= group.keys()
 
 
 def test_the_keys_of_a_bundle_are_those_that_speechbrain_reads() -> None:

@@ -50,6 +50,8 @@ class Hub:
         By file name: how many bytes of its next answers go out before the connection ends.
     cut_uploads : int
         How many uploads of large files end in the middle.
+    is_down : bool
+        It answers 503.
     """
 
     url: str = ""
@@ -58,6 +60,7 @@ class Hub:
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range
     cuts: dict[str, list[int]] = field(default_factory=dict)
     cut_uploads: int = 0
+    is_down: bool = False
 
     def ranges(self, name: str) -> list[str]:
         """The parts of a file that were asked for, in their order; empty for all of it."""
@@ -127,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _may(self, write: bool = False) -> bool:
         """Whether the token serves; if not, it is answered as the Hub does."""
         token = self._token()
-        if token and token not in (WRITER, READER):
+        if self.hub.is_down:
+            self._send(503, {"error": "Service unavailable"})
+        elif token and token not in (WRITER, READER):
             self._send(401, {"error": "Invalid credentials"}, "Invalid credentials in Authorization header")
         elif write and token != WRITER:
             self._send(403, {"error": "Forbidden"}, "You don't have the rights to create a model")

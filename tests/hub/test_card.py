@@ -164,6 +164,22 @@ class TestText:
         text = made(bundle, "--results", results.parent)
         assert "Times were not measured" in text and "ms a frame" not in text
 
+    def test_the_deepest_exit_is_told_to_be_below_others(self, bundle: Path, results: Path) -> None:
+        with results.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        better = {"pesq_wb": "2.0501", "p808_mos": "4.44", "sig_mos": "4.4", "stoi": "0.5"}
+        peer = [row | {"system": "peer", "model": "", "exit": ""} for row in rows if row["system"] == "noisy"]
+        write_table(results, list(rows[0]), [*rows, *(row | {"mean": better.get(row["metric"], "1")} for row in peer)])
+        limits = made(bundle, "--results", results).partition("## Limits")[2]
+        # Not in what is the same as printed, nor in what the table does not show.
+        assert "Exit 5 has a lower mean than peer in DNSMOS P.808 (2.05 against 4.44)." in limits
+
+    def test_figures_without_a_record_of_the_weights_say_so(self, bundle: Path, results: Path, tmp_path: Path) -> None:
+        told = "That it was these weights is not recorded beside the figures."
+        assert told not in made(bundle, "--results", results)
+        alone = shutil.copy(results, tmp_path / "alone.csv")
+        assert told in made(bundle, "--results", alone, "--overwrite")
+
     def test_other_systems_stand_below(self, bundle: Path, results: Path) -> None:
         with results.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -175,7 +191,8 @@ class TestText:
         ]
         write_table(results, list(rows[0]), [*peers, *rows])
         text = made(bundle, "--results", results)
-        assert cells(text, "rnnoise")[1:4] == ["", "50.0 %", "1.11"]
+        assert cells(text, "rnnoise")[1:4] == ["1,388,500", "50.0 %", "1.11"]
+        assert "has a lower mean" not in text
         assert "| baseline (theirs.npz) |" in text and "| nsnet2 |" in text
         assert (
             text.index("| noisy input |")

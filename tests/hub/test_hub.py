@@ -191,6 +191,13 @@ class TestPush:
         refused(run(bundle, NAME), name)
         assert not hub.asked
 
+    @pytest.mark.parametrize("more", ["boom: !apply:os.getcwd\n", "# a word\n", ""])
+    def test_a_description_that_runs_other_code_stays(self, hub: Hub, bundle: Path, more: str) -> None:
+        path = bundle / "hyperparams.yaml"
+        path.write_text(path.read_text() + more if more else "modules: !new:os.nothing\n")
+        refused(run(bundle, NAME, "--dry_run"), "hyperparams.yaml", "is not as this package writes it")
+        assert not hub.asked
+
     def test_no_such_model(self, hub: Hub) -> None:
         refused(run("nowhere", NAME), "nowhere: no such folder")
 
@@ -215,12 +222,53 @@ class TestFetch:
 
     @pytest.mark.parametrize("by_name", [False, True])
     def test_no_connection_but_a_copy(
-        self, hub: Hub, published: Path, disconnect: Callable[[], None], by_name: bool
+        self,
+        hub: Hub,
+        published: Path,
+        disconnect: Callable[[], None],
+        caplog: pytest.LogCaptureFixture,
+        by_name: bool,
     ) -> None:
         revision = hub.repos[NAME].sha() if by_name else None
         EnhanceDynamic.from_hparams(NAME, revision=revision, run_opts=CPU)
+        assert "cache" not in caplog.text
         disconnect()
         assert EnhanceDynamic.from_hparams(NAME, revision=revision, run_opts=CPU).exits == (0, 1, 3, 5)
+        taken = (
+            f"{NAME}: taken from the cache (commit {hub.repos[NAME].sha()[:12]}), for the Hugging Face Hub cannot be"
+        )
+        assert taken in caplog.text
+
+    @pytest.mark.parametrize("has_copy", [True, False])
+    @pytest.mark.parametrize(
+        ("is_down", "told"),
+        [
+            (False, "does not accept the token; log in again with `hf auth login`"),
+            (True, "answers 503; try again later"),
+        ],
+    )
+    def test_what_the_hub_answers_is_not_taken_for_no_connection(
+        self,
+        hub: Hub,
+        published: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        is_down: bool,
+        told: str,
+        has_copy: bool,
+    ) -> None:
+        if has_copy:
+            EnhanceDynamic.from_hparams(NAME, run_opts=CPU)
+        if is_down:
+            hub.is_down = True
+        else:
+            monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        if has_copy:
+            EnhanceDynamic.from_hparams(NAME, run_opts=CPU)
+            assert "taken from the cache" in caplog.text and told in caplog.text
+        else:
+            with pytest.raises(InputError, match=rf"no whole copy in the cache, and the Hugging Face Hub {told}"):
+                EnhanceDynamic.from_hparams(NAME, run_opts=CPU)
 
     def test_no_connection_and_no_copy(self, disconnect: Callable[[], None]) -> None:
         disconnect()

@@ -133,6 +133,19 @@ def test_savedir_with_another_model_is_refused_and_stays(bundle: Path, tmp_path:
     assert {path.name: path.read_bytes() for path in other.iterdir()} == before
 
 
+def test_savedir_gets_a_new_card_of_the_same_model(bundle: Path, tmp_path: Path) -> None:
+    EnhanceDynamic.from_hparams(bundle, savedir=tmp_path / "saved", run_opts=CPU)
+    (bundle / "README.md").write_text("corrected")
+    EnhanceDynamic.from_hparams(bundle, savedir=tmp_path / "saved", run_opts=CPU)
+    assert (tmp_path / "saved/README.md").read_text() == "corrected"
+
+
+@pytest.mark.parametrize("source", [None, "baseline", "folder"])
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(bundle: Path, source: str | None) -> None:
+    with pytest.raises(InputError, match="is not taken from the Hub, so revision 'v1' means nothing"):
+        EnhanceDynamic.from_hparams(bundle if source == "folder" else source, revision="v1", run_opts=CPU)
+
+
 def test_a_savedir_that_cannot_be_made_is_named(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):

@@ -162,6 +162,7 @@ def test_one_command_trains_measures_and_tabulates_and_the_same_one_does_nothing
     assert lines[-1] == told
     assert {cell["state"] for cell in cells_of()} == {"done"}
     assert {path.stem for path in Path("out/models").glob("*.log")} == set(names)
+    Path("times.csv").touch()
     again = run("--hours", 20, "--bench", "times.csv")
     assert again.exit_code == 0 and story() == [f"{told} times times.csv"]
 
@@ -266,6 +267,7 @@ def test_another_grid_in_the_same_folder_is_refused(run: Run, known_bundle: Path
         (["--hours", "0.01", "--only", "pretrain_layerwise_0135"], "; that is for its part, 0.5 of --hours"),
         (["--test_set", "gone"], "gone: no such folder or file"),
         (["--teacher", "gone"], "gone: no such"),
+        (["--bench", "gone.csv"], "gone.csv: no such file; give what `dynsnet bench -o` wrote"),
         (["--", "--max_epochs", "3"], "--max_epochs is the grid's to set"),
         (["--", "--family", "split"], "--family is the grid's to set"),
         (["--", "--shards=a"], "--shards is the grid's to set"),
@@ -277,6 +279,20 @@ def test_bad_input_is_one_line_and_leaves_nothing(words: Sequence[str], message:
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("Error: ") and message in result.stderr and result.stderr.count("\n") == 1
     assert not Path("out").exists() and story() == []
+
+
+@pytest.mark.parametrize("content", ["{bad", "[]"])
+def test_a_damaged_record_is_one_line(content: str, run: Run) -> None:
+    Path("out").mkdir()
+    Path("out/settings.json").write_text(content)
+    result = run("--dry_run")
+    assert result.exit_code == 2 and result.stderr.startswith("Error: out/settings.json: damaged; give another OUT")
+
+
+def test_a_file_in_the_place_of_the_grid_is_one_line(run: Run) -> None:
+    Path("out").touch()
+    result = run("--dry_run")
+    assert result.exit_code == 2 and result.stderr == "Error: out: is a file; give a folder for the grid\n"
 
 
 def test_no_manifest_is_one_line(folder: Path, pairs: Path) -> None:
