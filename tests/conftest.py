@@ -10,13 +10,12 @@ import torch
 from speechbrain_dynsnet.model.bundle import save_bundle
 from speechbrain_dynsnet.model.network import make_network
 
-ROOT = Path(__file__).parent
-_LONG = ("integration", "training", "docs", "recipes")  # rooms whose files take the longest
+_LONG = ("integration", "training", "docs", "recipes")  # folders whose files take the longest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, or one process ends with them while the others have nothing left to do."""
-    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[0] not in _LONG)
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{name}/" for name in _LONG)))
 
 
 @pytest.fixture(scope="session")
