@@ -203,12 +203,10 @@ def check(grid: Grid, bench: Sequence[Path]) -> None:
 
 def _read_settings(record: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict):
-        raise InputError(f"{record}: damaged; give another OUT, or delete this file if all else in the folder is whole")
-    return settings
+        return {**json.loads(record.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError) as error:
+        told = "damaged; give another OUT, or delete this file if all else in the folder is whole"
+        raise InputError(f"{record}: {told}") from error
 
 
 def plan(grid: Grid, cell: Cell) -> Training:

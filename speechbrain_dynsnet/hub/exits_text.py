@@ -43,10 +43,10 @@ def exits_table(costs: Sequence[ExitCost], results: Results, bench: Mapping[int,
         cost = exits.get(system)
         cells = [_name(system, cost, results)]
         share = cost.share_of_baseline if cost else results.value(system, REQUIRED[0], "macs_share")
-        macs = (
-            cost.macs_per_frame if cost else None if share is None else round(float(share) * baseline_macs_per_frame())
-        )
-        cells += ["" if macs is None else f"{macs:,}", "" if share is None else f"{100 * share:.1f} %"]
+        if share is None:
+            cells += ["", ""]
+        else:
+            cells += [f"{round(share * baseline_macs_per_frame()):,}", f"{100 * share:.1f} %"]
         cells += [_score(results.value(system, metric), metric) for metric in metrics]
         cells += [f"{float(_ms(bench[cost.exit], engine)):.3f}" if cost and bench else "" for engine in timed]
         rows.append(cells)

@@ -148,12 +148,12 @@ def check_recovered(networks: Iterable[DynamicNsNet2], optimizer: Optimizer, che
         if broken:
             raise InputError(f"the network to be trained is broken: {broken[0]}")
         return
+    faults = [f"its network is broken, {difference}" for difference in broken]
     states = (value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value))
-    what = f"its network is broken, {broken[0]}" if broken else ""
     if not all(torch.isfinite(value).all() for value in states):
-        what = what or "the state of its optimiser is not finite"
-    if what:
-        raise InputError(f"{checkpoint.path}: {what}; delete it, then the same command goes on")
+        faults.append("the state of its optimiser is not finite")
+    if faults:
+        raise InputError(f"{checkpoint.path}: {faults[0]}; delete it, then the same command goes on")
 
 
 def _checksum(path: pathlib.Path) -> int:
