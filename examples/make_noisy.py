@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import click
 import numpy as np
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
@@ -24,8 +25,9 @@ SNR_DB = 10.0
 LEVEL = 0.05  # RMS
 
 
+@click.command()
 def main() -> None:
-    """Say, mix, write."""
+    """Synthesise the speech with flite, mix in the noises, and write noisy.flac anew beside this file."""
     pause = np.zeros(SAMPLE_RATE // 2)
     speech = np.concatenate([pause] + [part for voice, text in SAYS for part in (say(voice, text), pause)])
     seconds = len(speech) / SAMPLE_RATE

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.configurations import (
     PAPER_CONFIGURATIONS,
-    Configuration,
     Run,
     baseline_of,
     by_configuration,
@@ -79,28 +78,22 @@ def make_table(runs: Sequence[Run]) -> list[Row]:
 
 def to_markdown(table: Sequence[Row]) -> str:
     """The table as Markdown: a part a metric, a row a configuration, a column an exit; the best are bold."""
-    trained = [row for row in table if row["exit"]]
-    exits = sorted({row["exit"] for row in trained})
-    told = ["in brackets 95 % intervals over clips (bootstrap)"] if any(row["low"] for row in trained) else []
-    told += ["after ± those over seeds (Student's t)"] if any(row["seed_spread"] for row in trained) else []
+    measured = [row for row in table if row["exit"]]
+    exits = sorted({row["exit"] for row in measured})
+    told = ["in brackets 95 % intervals over clips (bootstrap)"] if any(row["low"] for row in measured) else []
+    told += ["after ± those over seeds (Student's t)"] if any(row["seed_spread"] for row in measured) else []
     parts = [f"Means over clips; {', '.join(told)}."] if told else []
-    for metric in TABLE_METRICS if trained else ():
+    for metric in TABLE_METRICS if measured else ():
         headings = ["training", "model", "exits", "seeds", *(f"exit {exit}" for exit in exits)]
         lines = [f"**{METRICS[metric]}**", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
-        for key in dict.fromkeys(map(_key, trained)):
-            cells = {row["exit"]: row for row in trained if _key(row) == key and row["metric"] == metric}
-            seeds = max((row["seeds"] for row in cells.values()), key=int)
-            shown = [_shown(cells[exit]) if exit in cells else "" for exit in exits]
+        for key in dict.fromkeys(map(_key, table)):
             training, model, names = key
-            lines.append(f"| {' | '.join([training, model, names.replace(' ', ', '), seeds, *shown])} |")
+            cells = {row["exit"]: row for row in measured if _key(row) == key and row["metric"] == metric}
+            seeds = max((row["seeds"] for row in cells.values()), key=int, default="0")
+            shown = {exit: _shown(row) for exit, row in cells.items()} or dict.fromkeys(names.split(), _NOT_TRAINED)
+            row = [training, model, names.replace(" ", ", "), seeds, *(shown.get(exit, "") for exit in exits)]
+            lines.append(f"| {' | '.join(row)} |")
         parts.append("\n".join(lines))
-    missing = [
-        str(Configuration(row["training"], row["model"], tuple(map(int, row["exits"].split()))))
-        for row in table
-        if row["status"] == _NOT_TRAINED
-    ]
-    if missing:
-        parts.append(f"{_NOT_TRAINED.capitalize()}: {'; '.join(missing)}.")
     return "\n\n".join(parts)
 
 

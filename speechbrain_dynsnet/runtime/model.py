@@ -133,7 +133,8 @@ class RuntimeModel:
 def _read(path: Path) -> bytes:
     """The file's content; InputError when it cannot be read, or when the JSON file beside it is about another one."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; write one with `dynsnet export`")
+        problem = "is a folder, no .onnx file" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {problem}; write one with `dynsnet export`")
     content = path.read_bytes()
     record = path.with_suffix(".json")
     if record.is_file():

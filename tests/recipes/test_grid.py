@@ -331,8 +331,8 @@ def test_a_small_grid_in_earnest(data: Path, pairs: Path, tmp_path: Path) -> Non
         for _ in range(2)
     )
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "| layerwise | pretrain | 0, 1, 3, 5 | 1 |" in first.stdout and "Not trained: split" not in first.stdout
-    assert "concat, layerwise, 6 exits" in first.stdout  # not trained, and said so
+    assert "| layerwise | pretrain | 0, 1, 3, 5 | 1 |" in first.stdout
+    assert "| layerwise | split | 0, 1, 3, 5 | 0 | not trained |" in first.stdout
     out = tmp_path / "out"
     assert load_bundle(out / "models" / "pretrain_layerwise_0135" / "bundle").exits == (0, 1, 3, 5)
     for name in (HALF, BASELINE, REPEATED):

@@ -117,8 +117,8 @@ def test_what_is_no_model_at_all(tmp_path: Path) -> None:
     text.write_text("this is no model\n" * 99)
     with pytest.raises(InputError, match="text.onnx: not a model that `dynsnet export` wrote"):
         RuntimeModel(text)
-    for missing in (tmp_path, tmp_path / "missing.onnx"):
-        with pytest.raises(InputError, match="no such file; write one with `dynsnet export`"):
+    for missing, problem in ((tmp_path, "is a folder, no .onnx file"), (tmp_path / "missing.onnx", "no such file")):
+        with pytest.raises(InputError, match=f"{problem}; write one with `dynsnet export`"):
             RuntimeModel(missing)
 
 
