@@ -30,7 +30,7 @@ from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, 
 from speechbrain_dynsnet.evaluation.evaluate import check_lengths
 from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
 from speechbrain_dynsnet.model.importing import load_network
-from speechbrain_dynsnet.training.budget import Budget, share_out
+from speechbrain_dynsnet.training.budget import Budget, TooFewHoursError, share_out
 from speechbrain_dynsnet.training.folder import public_settings, settings
 from speechbrain_dynsnet.training.recipe import Recipe, load_recipe
 from speechbrain_dynsnet.writing import write_table, write_text
@@ -153,7 +153,7 @@ def main(
             grid = Grid(data, out, test_set, hours, teacher, ("--precision", precision, *options))
             check(grid, bench)
             cells = make_cells(grid.load(PAPER_CONFIGURATIONS[0])[0].seed, read_seeds(seeds))
-            trainings = [plan(grid, cell) for cell in choose(cells, only)]
+            trainings = plan(grid, choose(cells, only))
             if dry_run:
                 show(rows_of(grid, trainings))
                 click.echo(f"{sum(one.budget.hours for one in trainings):,.0f} hours of audio in all")
@@ -209,20 +209,31 @@ def _read_settings(record: Path) -> dict[str, Any]:
         raise InputError(f"{record}: {told}") from error
 
 
-def plan(grid: Grid, cell: Cell) -> Training:
-    """The part of the budget that a cell has, in epochs, and its command; InputError when that is too little."""
-    recipe, _ = grid.load(cell.configuration)
-    try:
-        budget = share_out(cell.share * grid.hours, recipe)
-    except InputError as error:
-        part = "" if cell.share == 1.0 else f"; that is for its part, {cell.share:g} of --hours"
-        raise InputError(f"{cell.name}: {error}{part}") from error
+def plan(grid: Grid, cells: Sequence[Cell]) -> list[Training]:
+    """What is to be trained; InputError, with the hours that would do for all cells, when there are too few for one."""
+    trainings, least = [], {}
+    for cell in cells:
+        recipe, _ = grid.load(cell.configuration)
+        try:
+            budget = share_out(cell.share * grid.hours, recipe)
+        except TooFewHoursError as error:
+            least[error.least / cell.share] = cell.name
+        else:
+            trainings.append(Training(cell, budget, command(grid, cell, budget)))
+    if least:
+        told = f"whole batches in all epochs of {least[max(least)]}: give {max(least):g} or more"
+        raise InputError(f"--hours {grid.hours:g} is too little for {told}, or a smaller batch_size")
+    return trainings
+
+
+def command(grid: Grid, cell: Cell, budget: Budget) -> tuple[str, ...]:
+    """What trains a cell."""
     words = [*TRAIN, *grid.words(cell.configuration)]
     words += ["--output_folder", str(grid.bundle(cell.name).parent), "--seed", str(cell.seed)]
     words += ["--baseline", str(grid.bundle(cell.start))] if cell.start else []
     for name in ("max_epochs", "clips_per_epoch", "patience"):
         words += [f"--{name}", str(getattr(budget, name))]
-    return Training(cell, budget, tuple(words))
+    return tuple(words)
 
 
 def rows_of(grid: Grid, trainings: Sequence[Training]) -> list[dict[str, str]]:

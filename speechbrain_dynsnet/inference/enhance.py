@@ -193,8 +193,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     def enhance_file(
         self,
         path: str | Path,
-        exit: int | None = None,
         output_filename: str | Path | None = None,
+        exit: int | None = None,
         *,
         return_samples: Literal[True] = True,
         in_place: bool = False,
@@ -204,8 +204,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     def enhance_file(
         self,
         path: str | Path,
-        exit: int | None = None,
         output_filename: str | Path | None = None,
+        exit: int | None = None,
         *,
         return_samples: Literal[False],
         in_place: bool = False,
@@ -215,8 +215,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
     def enhance_file(
         self,
         path: str | Path,
-        exit: int | None = None,
         output_filename: str | Path | None = None,
+        exit: int | None = None,
         *,
         return_samples: bool = True,
         in_place: bool = False,
@@ -228,10 +228,10 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         ---------
         path : str or Path
             Any audio file that libsndfile reads.
+        output_filename : str, Path or None
+            A file to write as well; its extension chooses the format. It comes second, as in SpeechBrain.
         exit : int or None
             Where to leave the network; None is the deepest.
-        output_filename : str, Path or None
-            A file to write as well; its extension chooses the format.
         return_samples : bool
             False needs `output_filename`, and little memory for a file of any length.
         in_place : bool
@@ -262,6 +262,8 @@ class EnhanceDynamic(Pretrained):  # type: ignore[misc]
         ...     enhancer.enhance_file(noisy, exit=1, output_filename=clean, attenuation_limit_db=12).shape
         torch.Size([2, 4410])
         """
+        if not isinstance(output_filename, str | Path | None):
+            raise InputError(f"output_filename is {output_filename!r}: give a file's name, and an exit as exit=K")
         settings = Settings(exit=exit, **choices)
         self.check_exit(exit)
         if output_filename is None:

@@ -13,6 +13,22 @@ from speechbrain_dynsnet.training.recipe import Recipe
 TOLERANCE = 0.01  # an epoch is whole batches
 
 
+class TooFewHoursError(InputError):
+    """Too few for whole batches in all epochs.
+
+    Arguments
+    ---------
+    message : str
+        One line that says what to do.
+    least : float
+        Hours that would do, and so would any more.
+    """
+
+    def __init__(self, message: str, least: float) -> None:
+        super().__init__(message)
+        self.least = least
+
+
 @dataclass(frozen=True)
 class Budget:
     """What to set in a recipe.
@@ -50,8 +66,8 @@ def share_out(hours: float, recipe: Recipe) -> Budget:
 
     Raises
     ------
-    InputError
-        When these are too few for whole batches in all epochs.
+    TooFewHoursError
+        An InputError, when these are too few for whole batches in all epochs.
     """
     hours_of_batch = recipe.batch_size * clip_samples(recipe.clip_s) / SAMPLE_RATE / 3600.0
     # How the caps grow from phase to phase is the scheme's own affair; they are multiples of max_epochs.
@@ -60,9 +76,10 @@ def share_out(hours: float, recipe: Recipe) -> Budget:
     max_epochs, batches = _divide(hours / hours_of_batches, recipe.clips_per_epoch / recipe.batch_size)
     if not batches:
         least = math.ceil(1000 * hours_of_batches * 0.5 / TOLERANCE) / 1000
-        raise InputError(
+        raise TooFewHoursError(
             f"{hours:g} hours are too few for {sum(caps)} epochs of whole batches of {recipe.batch_size} clips: give "
-            f"{least:g} or more, or a smaller batch_size"
+            f"{least:g} or more, or a smaller batch_size",
+            least,
         )
     spent = max_epochs * batches * hours_of_batches
     return Budget(max_epochs, batches * recipe.batch_size, max_epochs * max(caps), spent)

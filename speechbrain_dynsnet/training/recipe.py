@@ -21,6 +21,7 @@ from speechbrain_dynsnet.training.losses import MultiExitLoss
 from speechbrain_dynsnet.training.phases import Phase
 from speechbrain_dynsnet.training.schedules import SCHEDULES
 
+_INCLUDE = "!include:"
 _AT_LEAST = {  # whole numbers
     "seed": 0,
     "batch_size": 1,
@@ -106,8 +107,9 @@ def load_recipe(path: str | Path, overrides: str = "") -> Recipe:
     declared = _read_mapping(path.read_bytes(), str(path))
     changes = _read_mapping(overrides.encode(), "the command line") if overrides.strip() else {}
     for key in changes:
-        if getattr(getattr(declared.get(key), "tag", None), "value", None):  # !new, !apply, !include ...
-            raise InputError(f"{key} cannot be given on the command line: the file builds it; edit it in {path}")
+        if tag := getattr(getattr(declared.get(key), "tag", None), "value", None):  # !new:..., !apply:..., !include:...
+            where = path.parent / tag.removeprefix(_INCLUDE) if tag.startswith(_INCLUDE) else path
+            raise InputError(f"{key} cannot be given on the command line: the file builds it; edit it in {where}")
     try:
         with path.open(encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, changes, overrides_must_match=False)

@@ -103,7 +103,7 @@ def test_a_file_keeps_rate_channels_length_and_time(
 ) -> None:
     audio = voice(channels, rate)
     write_audio(tmp_path / "in.wav", Audio(audio.samples, rate, "WAV", "FLOAT"))
-    result = known.enhance_file(tmp_path / "in.wav", 1, tmp_path / "out.wav")
+    result = known.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", 1)
     written = read_audio(tmp_path / "out.wav")
     assert result.shape == (audio.samples.shape if channels > 1 else audio.samples.shape[1:])
     assert (written.rate, written.subtype) == (rate, "FLOAT")
@@ -154,9 +154,9 @@ def test_each_channel_is_enhanced_by_itself(random: EnhanceDynamic) -> None:
 def test_a_file_in_blocks_equals_its_samples(random: EnhanceDynamic, tmp_path: Path, rate: int) -> None:
     write_audio(tmp_path / "in.wav", Audio(voice(3, rate, 5.0).samples, rate, "WAV", "FLOAT"))
     for exit in (0, 5):
-        samples = random.enhance_file(tmp_path / "in.wav", exit, mix=0.8, channels="linked")
+        samples = random.enhance_file(tmp_path / "in.wav", exit=exit, mix=0.8, channels="linked")
         nothing = random.enhance_file(
-            tmp_path / "in.wav", exit, tmp_path / "out.wav", return_samples=False, mix=0.8, channels="linked"
+            tmp_path / "in.wav", tmp_path / "out.wav", exit, return_samples=False, mix=0.8, channels="linked"
         )
         assert nothing is None
         np.testing.assert_allclose(read_audio(tmp_path / "out.wav").samples, samples.numpy(), atol=1e-5)
@@ -167,13 +167,15 @@ def test_choices_reach_the_result(known: EnhanceDynamic, tmp_path: Path) -> None
     audio = voice(2, 16000)
     write_audio(tmp_path / "in.wav", Audio(audio.samples, 16000, "WAV", "FLOAT"))
     for choices, gain in [({"attenuation_limit_db": 3.0}, 10 ** (-3 / 20)), ({"mix": 0.5}, 0.75)]:
-        result = known.enhance_file(tmp_path / "in.wav", 1, **choices)
+        result = known.enhance_file(tmp_path / "in.wav", exit=1, **choices)
         np.testing.assert_allclose(result.numpy(), gain * audio.samples, atol=1e-4)
     with pytest.raises(InputError, match="nothing would remain"):
         known.enhance_file(tmp_path / "in.wav", return_samples=False)
+    with pytest.raises(InputError, match="output_filename is 1: give a file's name, and an exit as exit=K"):
+        known.enhance_file(tmp_path / "in.wav", 1)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="is the input itself"):
-        known.enhance_file(tmp_path / "in.wav", 1, tmp_path / "in.wav")
-    known.enhance_file(tmp_path / "in.wav", 1, tmp_path / "in.wav", in_place=True)
+        known.enhance_file(tmp_path / "in.wav", tmp_path / "in.wav", 1)
+    known.enhance_file(tmp_path / "in.wav", tmp_path / "in.wav", 1, in_place=True)
     np.testing.assert_allclose(read_audio(tmp_path / "in.wav").samples, 0.5 * audio.samples, atol=1e-4)
 
 
@@ -183,7 +185,7 @@ def test_an_exit_that_is_not_there_is_named_before_anything_is_read(
 ) -> None:
     message = rf"no exit {exit}: choose one of \[0, 1, 3, 5\]"
     with pytest.raises(InputError, match=message):
-        known.enhance_file(tmp_path / "none.wav", exit, tmp_path / "out.wav")
+        known.enhance_file(tmp_path / "none.wav", tmp_path / "out.wav", exit)
     with pytest.raises(InputError, match=message):
         known.enhance_batch(torch.zeros(1, 9), exit=exit)
 
@@ -236,12 +238,12 @@ def test_a_written_file_keeps_its_tags_and_a_false_extension_is_refused_in_place
     with soundfile.SoundFile(source, "w", 16000, 1, "PCM_16") as file:
         file.title = "a title"
         file.write(np.full(5000, 0.1, np.float32))
-    enhancer.enhance_file(source, 1, target, return_samples=return_samples)
+    enhancer.enhance_file(source, target, 1, return_samples=return_samples)
     with soundfile.SoundFile(target) as file:
         assert file.title == "a title"
     source.rename(tmp_path / "a.wav")
     before = (tmp_path / "a.wav").read_bytes()
     with pytest.raises(InputError, match="holds FLAC, which its name does not say"):
-        enhancer.enhance_file(tmp_path / "a.wav", 1, tmp_path / "a.wav", in_place=True, return_samples=return_samples)
+        enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "a.wav", 1, in_place=True, return_samples=return_samples)
     assert (tmp_path / "a.wav").read_bytes() == before
-    enhancer.enhance_file(tmp_path / "a.wav", 1, tmp_path / "c.wav", in_place=True, return_samples=return_samples)
+    enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "c.wav", 1, in_place=True, return_samples=return_samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -263,8 +264,10 @@ def test_another_grid_in_the_same_folder_is_refused(run: Run, known_bundle: Path
         (["--seeds", "1,two"], "--seeds is '1,two': give whole numbers"),
         (["--hours", "0"], "--hours is 0: give some hours of audio"),
         (["--hours", "nan"], "--hours is nan"),
-        (["--hours", "0.0001", "--only", REPEATED], f"{REPEATED}: 0.0001 hours are too few"),
-        (["--hours", "0.01", "--only", "pretrain_layerwise_0135"], "; that is for its part, 0.5 of --hours"),
+        (
+            ["--hours", "0.0001", "--only", REPEATED],
+            f"--hours 0.0001 is too little for whole batches in all epochs of {REPEATED}: give ",
+        ),
         (["--test_set", "gone"], "gone: no such folder or file"),
         (["--teacher", "gone"], "gone: no such"),
         (["--bench", "gone.csv"], "gone.csv: no such file; give what `dynsnet bench -o` wrote"),
@@ -279,6 +282,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(words: Sequence[str], message:
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("Error: ") and message in result.stderr and result.stderr.count("\n") == 1
     assert not Path("out").exists() and story() == []
+
+
+def test_the_hours_that_are_asked_for_do_for_every_cell(run: Run) -> None:
+    told = re.search(r"give ([\d.]+) or more", run("--dry_run", "--hours", 0.01).stderr)
+    assert told is not None
+    assert run("--dry_run", "--hours", told[1]).exit_code == 0
 
 
 @pytest.mark.parametrize("content", ["{bad", "[]"])
