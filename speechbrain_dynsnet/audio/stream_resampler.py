@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 class StreamResampler:
     """`speechbrain_dynsnet.audio.resample.resample` chunk by chunk.
 
-    The linear-phase filter holds back 37 ms between 16 and 48 kHz, 115 ms between 8 and 16 kHz. Time 0 stays time 0.
+    The linear-phase filter holds back 37 ms between 16 and 48 kHz, 116 ms between 8 and 16 kHz. Time 0 stays time 0.
 
     Arguments
     ---------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _BROKEN_PIPE = 128 + 13  # the exit code of a program that SIGPIPE ends
 _TYPES = {"s16": "<i2", "f32": "<f4"}
+# How files begin that are often piped in; raw audio begins so by chance once in a thousand million times.
+_FILES = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"caff": "CAF", b"fLaC": "FLAC", b"OggS": "Ogg"}
 
 
 class _Denoiser(Protocol):
@@ -35,7 +38,8 @@ class _Denoiser(Protocol):
 @click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
 @click.option(
     "--rate", type=click.IntRange(4000, 384000), default=SAMPLE_RATE, show_default=True, metavar="HZ",
-    help="Of input and output. Others are resampled: delay 100 ms at 48000, 130 at 44100, 220 at 8000.",
+    help="Of input and output. Others are resampled, and nothing above 8 kHz remains: delay 100 ms at 48000, 130 at "
+    "44100, 220 at 8000.",
 )  # fmt: skip
 @click.option(
     "--budget_ms", type=float, metavar="X",
@@ -81,6 +85,10 @@ def command(
         sys.exit(_BROKEN_PIPE)
     if left_over:
         raise InputError(f"stdin ended within a sample; is it raw {sample_format}, and whole?")
+    if bad := denoiser.stats.bad_samples:
+        click.echo(
+            f"warning: {bad} samples were NaN, infinite or absurd, and taken as 0; is it raw {sample_format}?", err=True
+        )
 
 
 def _at_rate(stream: Any, rate: int) -> _Denoiser:
@@ -103,8 +111,12 @@ def _pump(pipes: StandardPipes, denoiser: _Denoiser, sample_format: str) -> byte
         samples = to_int16(samples) if sample_format == "s16" else samples
         pipes.write(samples.astype(sample_type, copy=False).tobytes())
 
+    chunks = pipes.chunks()
+    first = next(chunks, b"")
+    if kind := _FILES.get(first[:4]):
+        raise InputError(f"stdin is a {kind} file, not raw audio: `dynsnet enhance` takes files")
     carried = b""
-    for data in pipes.chunks():
+    for data in itertools.chain([first], chunks):
         data = carried + data
         carried = data[len(data) - len(data) % sample_type.itemsize :]
         samples = np.frombuffer(data, sample_type, len(data) // sample_type.itemsize)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from speechbrain_dynsnet.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from speechbrain_dynsnet.runtime.at_rate import StreamAtRate
     from speechbrain_dynsnet.runtime.enhancer import Enhancer
     from speechbrain_dynsnet.runtime.model import RuntimeModel
     from speechbrain_dynsnet.runtime.stream import Stream
 
-__all__ = ["Enhancer", "RuntimeModel", "Stream"]
+__all__ = ["Enhancer", "RuntimeModel", "Stream", "StreamAtRate"]
 
-_HOMES = {"Enhancer": "enhancer", "RuntimeModel": "model", "Stream": "stream"}
+_HOMES = {"Enhancer": "enhancer", "RuntimeModel": "model", "Stream": "stream", "StreamAtRate": "at_rate"}
 
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

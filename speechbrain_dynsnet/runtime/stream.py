@@ -120,6 +120,11 @@ class Stream:
             self._governor.ceiling = self._exit
 
     @property
+    def has_fixed_delay(self) -> bool:
+        """Whether `process` returns as many samples as it takes."""
+        return self._fixed_delay
+
+    @property
     def current_exit(self) -> int:
         """Where the next frame leaves: `exit`, or an earlier one to stay within the budget."""
         return self._exit if self._governor is None else self._governor.exit

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -265,6 +267,21 @@ def test_bad_options_are_one_line(model: Path, arguments: list[str], message: by
     done = run(model, b"\0\0", *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"Error: ") and message in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_a_file_is_not_taken_for_raw_audio(model: Path, speech: np.ndarray) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, speech, 16000, format="WAV", subtype="PCM_16")
+    done = run(model, file.getvalue())
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"Error: stdin is a WAV file, not raw audio: `dynsnet enhance` takes files\n"
+
+
+def test_samples_of_the_wrong_type_are_told(model: Path, speech: np.ndarray) -> None:
+    done = run(model, speech[:40000].tobytes(), "--format", "f32")
+    assert done.returncode == 0 and re.fullmatch(
+        rb"warning: \d+ samples were NaN, infinite or absurd, and taken as 0; is it raw f32\?\n", done.stderr
+    )
 
 
 @pytest.mark.parametrize("name", ["stdin", "stdout"])

@@ -138,6 +138,8 @@ def run_bash(block: Block, room: Path) -> str:
 def run_page(name: str, room: Path, slow: bool) -> None:
     names: dict[str, Any] = {"__name__": "guide"}
     printed = ""
+    if any("make_test_set.py" in block.text for block in BLOCKS[name]):  # the page makes its own
+        shutil.rmtree(room / "test_set")
     for block in BLOCKS[name]:
         if block.is_slow and not slow:
             continue

@@ -1,0 +1,65 @@
+"""A stream at another rate: a fixed delay that holds for any chunks, and is no longer than it must be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.runtime import RuntimeModel, Stream, StreamAtRate
+from tests.runtime.streams import cut
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 22050, 44100, 48000, 384000])
+def test_a_fixed_delay_is_the_signal_that_much_later(model: RuntimeModel, rate: int) -> None:
+    """With nothing to suppress, what is below 2 kHz comes out as it went in."""
+    time = np.arange(2 * rate) / rate
+    samples = (0.3 * np.hanning(len(time)) * np.sin(2 * np.pi * 500 * time)).astype(np.float32)
+    stream = StreamAtRate(Stream(model, 0, attenuation_limit_db=0), rate, fixed_delay=True)
+    for seed in range(2):  # a flush begins anew
+        out = []
+        for chunk in cut(samples, seed, rate // 50):
+            out.append(stream.process(chunk))
+            assert len(out[-1]) == len(chunk)
+        out.append(stream.flush())
+        assert len(out[-1]) == stream.latency_samples
+        delayed = np.concatenate(out)
+        assert not delayed[: stream.latency_samples].any()
+        np.testing.assert_allclose(delayed[stream.latency_samples :], samples, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_the_latency_is_a_bound_and_near(model: RuntimeModel, rate: int) -> None:
+    stream = StreamAtRate(Stream(model, 0), rate)
+    given = longest = 0
+    for taken in range(16, 10 * rate, 16):
+        longest = max(longest, taken - given)
+        given += len(stream.process(np.zeros(16, np.float32)))
+    assert longest <= stream.latency_samples <= 1.2 * longest
+    assert stream.latency_ms == 1000 * stream.latency_samples / rate
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (16000, "rate is 16000: give whole Hz from 4000 to 384000; a Stream is for 16000"),
+        (3999, "rate is 3999: give whole Hz"),
+        (48000.0, "rate is 48000.0: give whole Hz"),
+    ],
+)
+def test_a_rate_that_cannot_be_is_named(model: RuntimeModel, rate: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StreamAtRate(Stream(model), rate)
+
+
+def test_a_delay_within_is_refused(model: RuntimeModel) -> None:
+    with pytest.raises(InputError, match=r"ask for it here, StreamAtRate\(..., fixed_delay=True\)"):
+        StreamAtRate(Stream(model, fixed_delay=True), 48000)
+
+
+@pytest.mark.parametrize("samples", [[0.0], np.zeros(9), np.zeros(9, np.int16), np.zeros((1, 9), np.float32)])
+def test_other_samples_are_refused_and_change_nothing(model: RuntimeModel, samples: object) -> None:
+    stream = StreamAtRate(Stream(model), 48000)
+    with pytest.raises(InputError, match="no numpy array of float32 and of shape"):
+        stream.process(samples)  # type: ignore[arg-type]
+    assert not len(stream.flush())
