@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     "--jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N",
     help="Processes, each with one thread and a model of its own.",
 )  # fmt: skip
-@click.option("--resume", is_flag=True, help="Leave out what is done by the record in .dynsnet_enhance, with the same settings.")
+@click.option(
+    "--resume", is_flag=True,
+    help="Leave out what is done already, as .dynsnet_enhance beside the results tells: same file, model and settings.",
+)  # fmt: skip
 @click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
 @click.option("--attenuation_limit_db", type=float, metavar="X", help="Turn nothing down by more than this.")
 @click.option(
