@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE, WINDOW
+from speechbrain_dynsnet.audio.low_delay import LowDelayResampler
 from speechbrain_dynsnet.audio.pcm import without_bad_samples
-from speechbrain_dynsnet.audio.resample import resampled_length
 from speechbrain_dynsnet.audio.stft import first_empty_bin
-from speechbrain_dynsnet.audio.stream_resampler import StreamResampler
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.frame_times import StreamStats
 from speechbrain_dynsnet.runtime.stream import Stream
@@ -25,9 +23,9 @@ RATES = range(4000, 384001)  # Hz
 class StreamAtRate:
     """A stream for signals of another rate: resamples to 16 kHz and back; nothing above 8 kHz remains.
 
-    The output is as long as the input and in step with it. Both filters add to the delay: a sample comes out at the
-    latest when `latency_samples` more have gone in, and mostly sooner (of 106 ms at 48 kHz after 98). Bad samples
-    become 0 before a filter could spread them, and the stream is told their places.
+    The output is as long as the input and in step with it. Both filters add to the delay, 6.4 ms at rates of 16 kHz and
+    more: a sample comes out at the latest when `latency_samples` after it have gone in. Bad samples become 0 before a
+    filter could spread them, and the stream is told their places.
 
     Arguments
     ---------
@@ -60,14 +58,23 @@ class StreamAtRate:
                 "the stream has a fixed delay of its own: ask for it here, StreamAtRate(..., fixed_delay=True)"
             )
         stream.empty_from = first_empty_bin(rate)
-        self.latency_samples = _longest_delay(rate)
-        self.latency_ms = 1000 * self.latency_samples / rate
         self._stream = stream
         self._rate = rate
         self._fixed_delay = fixed_delay
         self._bad_samples = 0
         self._is_bad: NDArray[np.bool_]  # the last samples, of which the filter has not given the result yet
         self._begin()
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples, at this rate."""
+        # The stream gives a sample with the 511th after it; a filter's delay begins with the sample itself.
+        return math.ceil(self._rate * (self._in.delay_s + (WINDOW - 2) / SAMPLE_RATE + self._out.delay_s))
+
+    @property
+    def latency_ms(self) -> float:
+        """The same in milliseconds."""
+        return 1000 * self.latency_samples / self._rate
 
     @property
     def stats(self) -> StreamStats:
@@ -103,7 +110,7 @@ class StreamAtRate:
 
     def flush(self) -> Array:
         """End the signal: the samples that are still to come. Then the stream begins anew."""
-        rest = self._with_bad_samples(self._in.finish(resampled_length(self._length, self._rate, SAMPLE_RATE)))
+        rest = self._with_bad_samples(self._in.finish())
         last = [self._out.process(self._stream.process(rest)), self._out.process(self._stream.flush())]
         result = np.concatenate([*last, self._out.finish(self._length)])
         result = self._deliver(result, self.latency_samples)
@@ -111,8 +118,8 @@ class StreamAtRate:
         return result
 
     def _begin(self) -> None:
-        self._in = StreamResampler(self._rate, SAMPLE_RATE)
-        self._out = StreamResampler(SAMPLE_RATE, self._rate)
+        self._in = LowDelayResampler(self._rate, SAMPLE_RATE)
+        self._out = LowDelayResampler(SAMPLE_RATE, self._rate)
         self._length = 0  # samples so far
         self._is_bad = np.zeros(0, np.bool_)
         self._given = 0  # samples of 16 kHz
@@ -134,25 +141,3 @@ class StreamAtRate:
         self._is_bad = self._is_bad[places[-1] :]
         self._given += len(resampled)
         return resampled
-
-
-@cache
-def _longest_delay(rate: int) -> int:
-    """Samples that can have gone in without having come out, if both filters and the stream hold back most at once."""
-    seconds = _held_back_s(rate, SAMPLE_RATE) + WINDOW / SAMPLE_RATE + _held_back_s(SAMPLE_RATE, rate)
-    return math.ceil(seconds * rate) + 1  # what is rounded to whole samples
-
-
-def _held_back_s(from_hz: int, to_hz: int) -> float:
-    """The longest time that a filter holds back.
-
-    It gives blocks of lengths that soxr does not tell, but the same ones whatever the chunks: a second of it is tried.
-    """
-    resampler = StreamResampler(from_hz, to_hz)
-    step = np.zeros(math.ceil(from_hz / 4000), np.float32)  # 0.25 ms at most
-    longest = 0.0
-    given = 0
-    for taken in range(len(step), from_hz + 1, len(step)):
-        longest = max(longest, taken / from_hz - given / to_hz)  # just before it gives a block
-        given += len(resampler.process(step))
-    return longest

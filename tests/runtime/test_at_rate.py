@@ -1,4 +1,4 @@
-"""A stream at another rate: a fixed delay that holds for any chunks, and is no longer than it must be."""
+"""A stream at another rate: its delay holds for any chunks, and is no longer than it must be."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ def test_a_fixed_delay_is_the_signal_that_much_later(model: RuntimeModel, rate: 
 
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
-def test_the_latency_is_a_bound_and_near(model: RuntimeModel, rate: int) -> None:
+def test_the_latency_is_what_it_comes_to(model: RuntimeModel, rate: int) -> None:
     stream = StreamAtRate(Stream(model, 0), rate)
     given = longest = 0
     for taken in range(16, 10 * rate, 16):
-        longest = max(longest, taken - given)
         given += len(stream.process(np.zeros(16, np.float32)))
-    assert longest <= stream.latency_samples <= 1.2 * longest
+        longest = max(longest, taken - given)
+    assert stream.latency_samples - 20 <= longest <= stream.latency_samples  # in steps of 16
     assert stream.latency_ms == 1000 * stream.latency_samples / rate
+    assert stream.latency_ms < 46 if rate < 16000 else stream.latency_ms < 39
 
 
 @pytest.mark.parametrize(

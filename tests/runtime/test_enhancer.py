@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from speechbrain_dynsnet.audio.files import Audio, read_audio, write_audio
+from speechbrain_dynsnet.audio.resample import resample
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.inference import EnhanceDynamic
 from speechbrain_dynsnet.model.enhance import enhance
@@ -75,16 +76,18 @@ def test_rate_channels_and_length_stay(
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 @pytest.mark.parametrize("length", [0, 1, 20_001])
-def test_a_stream_at_another_rate_equals_the_recording(
-    enhancers: dict[tuple[str, object], Enhancer], speech: np.ndarray, rate: int, length: int
-) -> None:
-    samples = speech[30_000 : 30_000 + length]
-    stream = StreamAtRate(Stream(enhancers["fp32", 1].model, 3), rate)
+def test_a_stream_at_another_rate_is_near_the_recording(speech: np.ndarray, rate: int, length: int) -> None:
+    """It has filters of less delay, and so of a less sharp edge."""
+    samples = resample(speech[np.newaxis, 30_000 : 30_000 + length], 16000, rate)
+    stream = StreamAtRate(Stream(exit=3), rate)
+    whole = Enhancer().enhance_audio(Audio(samples, rate), 3, high_band="drop").samples[0]
+    results = []
     for seed in range(2):  # a flush begins anew
-        results = [stream.process(chunk) for chunk in cut(samples, seed, 3000)]
-        streamed = np.concatenate([*results, stream.flush()])
-        whole = enhancers["fp32", "any"].enhance_audio(Audio(samples[np.newaxis], rate), 3, high_band="drop").samples[0]
-        np.testing.assert_allclose(streamed, whole, atol=1e-5)
+        chunks = [stream.process(chunk) for chunk in cut(samples[0], seed, 3000)]
+        results.append(np.concatenate([*chunks, stream.flush()]))
+        assert results[-1].shape == whole.shape
+        assert np.linalg.norm(results[-1] - whole) <= 0.02 * np.linalg.norm(whole) + 1e-3
+    np.testing.assert_allclose(*results, atol=1e-6)
 
 
 def test_bad_samples_at_another_rate_are_counted_once_and_do_not_spread(model: RuntimeModel) -> None:
