@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE
+from speechbrain_dynsnet.audio.constants import SAMPLE_RATE
+from speechbrain_dynsnet.audio.high_band import TopGains
 from speechbrain_dynsnet.audio.resample import resampled_length
 from speechbrain_dynsnet.audio.settings import Settings
 from speechbrain_dynsnet.audio.stream_resampler import StreamResampler
@@ -17,7 +18,6 @@ from speechbrain_dynsnet.errors import InputError
 Array = NDArray[np.float32]
 
 SLOWEST, FASTEST = 1000, 1_536_000  # Hz
-_TOP_SHARE = 0.25  # of the band that model and recording share: from 6 to 8 kHz where the recording goes that far
 
 
 class BlockEnhancer:
@@ -69,7 +69,7 @@ class BlockEnhancer:
         self._same_rate = rate == SAMPLE_RATE
         # What goes back to the recording's rate: the enhanced signal, and beside it the noisy one if that is needed.
         self._with_high_band = not self._same_rate and settings.high_band != "drop"
-        self._gains = _TopGains(rate) if self._with_high_band and settings.high_band == "follow" else None
+        self._gains = TopGains(rate) if self._with_high_band and settings.high_band == "follow" else None
         if not self._same_rate:
             self._in = StreamResampler(rate, SAMPLE_RATE, inner)
             self._out = StreamResampler(SAMPLE_RATE, rate, 2 * inner if self._with_high_band else inner)
@@ -141,37 +141,6 @@ class _Ends:
             samples[max(0, end - self._done) :, channel] = 0.0
         self._done += len(samples)
         return samples
-
-
-class _TopGains:
-    """Mean gain of the highest bands, at the recording's rate."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        top = min(BINS, 1 + (BINS - 1) * rate // SAMPLE_RATE)  # bins below half the rate
-        self._bins = slice(int((1 - _TOP_SHARE) * top), top)
-        self._gains: Array | None = None  # (frames, channels)
-        self._first = 0  # frame number of the first of them
-
-    def push(self, masks: Array) -> None:
-        """The masks of the next frames, (frames, channels or 1, 257)."""
-        gains = masks[..., self._bins].mean(axis=-1)
-        self._gains = gains if self._gains is None else np.concatenate([self._gains, gains])
-
-    def between(self, start: int, end: int) -> Array:
-        """For these frames of the recording, (time, channels or 1); none before `start` is asked for again."""
-        assert self._gains is not None, "masks come before what they are for"
-        # Frame k is centred at 256 k samples of 16 kHz. In whole numbers, for it must not matter where a block begins.
-        period = HOP * self._rate
-        frame, ticks = np.divmod(np.arange(start, end, dtype=np.int64) * SAMPLE_RATE, period)
-        later = np.square(np.sin((ticks * (np.pi / 2 / period)).astype(np.float32)))[:, np.newaxis]
-        if len(frame):
-            self._gains, self._first = self._gains[frame[0] - self._first :], int(frame[0])
-        index = frame - self._first
-        last = len(self._gains) - 1
-        old, new = self._gains[np.minimum(index, last)], self._gains[np.minimum(index + 1, last)]
-        result: Array = old + later * (new - old)
-        return result
 
 
 class _Queue:

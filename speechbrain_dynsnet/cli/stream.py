@@ -38,13 +38,17 @@ class _Denoiser(Protocol):
 @click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
 @click.option(
     "--rate", type=click.IntRange(4000, 384000), default=SAMPLE_RATE, show_default=True, metavar="HZ",
-    help="Of input and output. Others are resampled, and nothing above 8 kHz remains: delay 38 ms, 45 at 8000.",
+    help="Of input and output. Others are resampled: delay 38 ms, 45 at 8000.",
 )  # fmt: skip
 @click.option(
     "--budget_ms", type=float, metavar="X",
     help="Take earlier exits for a while when a frame (16 ms) takes longer than this.",
 )  # fmt: skip
 @click.option("--attenuation_limit_db", type=float, metavar="X", help="Turn nothing down by more than this.")
+@click.option(
+    "--high_band", type=click.Choice(["follow", "drop", "keep"]), default="follow", show_default=True,
+    help="Above 8 kHz, which the model does not see: as the bands below, nothing, or as it is.",
+)  # fmt: skip
 @click.option("--format", "sample_format", type=click.Choice(list(_TYPES)), default="s16", show_default=True)
 @click.option("--stats", is_flag=True, help="At the end print times and counts on stderr.")
 def command(
@@ -53,6 +57,7 @@ def command(
     rate: int,
     budget_ms: float | None,
     attenuation_limit_db: float | None,
+    high_band: str,
     sample_format: str,
     stats: bool,
 ) -> None:
@@ -71,7 +76,7 @@ def command(
         raise InputError(f"{error.name} is not installed: install the package with its dependencies") from error
 
     stream = Stream(model, exit, attenuation_limit_db, budget_ms)
-    denoiser: _Denoiser = stream if rate == SAMPLE_RATE else StreamAtRate(stream, rate)
+    denoiser: _Denoiser = stream if rate == SAMPLE_RATE else StreamAtRate(stream, rate, high_band=high_band)
     try:
         left_over = _pump(pipes, denoiser, sample_format)
     except BrokenPipeError:  # who reads has had enough, which is no error

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import SAMPLE_RATE, WINDOW
+from speechbrain_dynsnet.audio.high_band import HighBand, TopGains
 from speechbrain_dynsnet.audio.low_delay import LowDelayResampler
 from speechbrain_dynsnet.audio.pcm import without_bad_samples
+from speechbrain_dynsnet.audio.settings import HIGH_BANDS
 from speechbrain_dynsnet.audio.stft import first_empty_bin
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.frame_times import StreamStats
@@ -21,7 +23,7 @@ RATES = range(4000, 384001)  # Hz
 
 
 class StreamAtRate:
-    """A stream for signals of another rate: resamples to 16 kHz and back; nothing above 8 kHz remains.
+    """A stream for signals of another rate: resamples to 16 kHz and back.
 
     The output is as long as the input and in step with it. Both filters add to the delay, 6.4 ms at rates of 16 kHz and
     more: a sample comes out at the latest when `latency_samples` after it have gone in. Bad samples become 0 before a
@@ -36,11 +38,14 @@ class StreamAtRate:
     fixed_delay : bool
         For audio callbacks: `process` returns as many samples as it takes, the signal delayed by exactly
         `latency_samples`; what it holds back comes with `flush`.
+    high_band : str
+        What happens above 8 kHz, which the model does not hear: `follow` (the gain of its highest bands, as in files),
+        `drop` or `keep`.
 
     Raises
     ------
     InputError
-        For another rate, or a stream with a fixed delay.
+        For another rate or word, or a stream with a fixed delay.
 
     Example
     -------
@@ -49,7 +54,7 @@ class StreamAtRate:
     480
     """
 
-    def __init__(self, stream: Stream, rate: int, fixed_delay: bool = False) -> None:
+    def __init__(self, stream: Stream, rate: int, fixed_delay: bool = False, high_band: str = "follow") -> None:
         if not isinstance(rate, int) or rate not in RATES or rate == SAMPLE_RATE:
             told = f"give whole Hz from {RATES[0]} to {RATES[-1]}; a Stream is for {SAMPLE_RATE}"
             raise InputError(f"rate is {rate!r}: {told}")
@@ -57,10 +62,13 @@ class StreamAtRate:
             raise InputError(
                 "the stream has a fixed delay of its own: ask for it here, StreamAtRate(..., fixed_delay=True)"
             )
+        if high_band not in HIGH_BANDS:
+            raise InputError(f"high_band is {high_band!r}: choose one of {', '.join(HIGH_BANDS)}")
         stream.empty_from = first_empty_bin(rate)
         self._stream = stream
         self._rate = rate
         self._fixed_delay = fixed_delay
+        self._way = high_band
         self._bad_samples = 0
         self._is_bad: NDArray[np.bool_]  # the last samples, of which the filter has not given the result yet
         self._begin()
@@ -105,12 +113,18 @@ class StreamAtRate:
         self._bad_samples += bad
         self._length += len(samples)
         self._is_bad = np.concatenate([self._is_bad, clean != samples])
-        ready = self._out.process(self._stream.process(self._with_bad_samples(self._in.process(clean))))
+        resampled = self._in.process(clean)
+        if self._high is not None:
+            self._high.push(clean, resampled)
+        ready = self._out.process(self._stream.process(self._with_bad_samples(resampled)))
         return self._deliver(ready, len(samples))
 
     def flush(self) -> Array:
         """End the signal: the samples that are still to come. Then the stream begins anew."""
-        rest = self._with_bad_samples(self._in.finish())
+        resampled = self._in.finish()
+        if self._high is not None:
+            self._high.finish(resampled)
+        rest = self._with_bad_samples(resampled)
         last = [self._out.process(self._stream.process(rest)), self._out.process(self._stream.flush())]
         result = np.concatenate([*last, self._out.finish(self._length)])
         result = self._deliver(result, self.latency_samples)
@@ -123,10 +137,13 @@ class StreamAtRate:
         self._length = 0  # samples so far
         self._is_bad = np.zeros(0, np.bool_)
         self._given = 0  # samples of 16 kHz
+        self._stream.top_gains = TopGains(self._rate) if self._way == "follow" else None
+        self._high = None if self._way == "drop" else HighBand(self._rate, self._stream.top_gains)
         self._delayed = np.zeros(self.latency_samples, np.float32) if self._fixed_delay else None
 
     def _deliver(self, ready: Array, count: int) -> Array:
-        """Ready samples, or `count` of those that a fixed delay holds back."""
+        """Ready samples with their high band, or `count` of those that a fixed delay holds back."""
+        ready = ready if self._high is None else self._high.add_to(ready)
         if self._delayed is None:
             return ready
         waiting = np.concatenate([self._delayed, ready])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE, WINDOW
+from speechbrain_dynsnet.audio.high_band import TopGains
 from speechbrain_dynsnet.audio.pcm import from_int16, to_int16, without_bad_samples
 from speechbrain_dynsnet.audio.stft import fill_empty_bins
 from speechbrain_dynsnet.audio.streaming import StreamingStft
@@ -101,6 +102,7 @@ class Stream:
         self._runner = FrameRunner(self.model)
         self._stft = StreamingStft()
         self.empty_from = BINS  # of a signal that had a lower rate: see `first_empty_bin`
+        self.top_gains: TopGains | None = None  # is told every frame's mask
         self._fade = MaskFade()
         self._times = FrameTimes(self.model.exits, math.inf if budget_ms is None else budget_ms / 1000)
         self._bad_samples = 0
@@ -282,6 +284,8 @@ class Stream:
             fill_empty_bins(features, self.empty_from)
             self._update_mask(features, exit)
         self._stft.synthesise(self._runner.mask, out)
+        if self.top_gains is not None:
+            self.top_gains.push(self._runner.mask[np.newaxis, np.newaxis])
         self._bad_samples += bad
         self._bad_before = bad
         seconds = self._clock() - start

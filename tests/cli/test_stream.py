@@ -277,6 +277,15 @@ def test_a_file_is_not_taken_for_raw_audio(model: Path, speech: np.ndarray) -> N
     assert done.stderr == b"Error: stdin is a WAV file, not raw audio: `dynsnet enhance` takes files\n"
 
 
+@pytest.mark.parametrize(("high_band", "share"), [("follow", 1.0), ("drop", 0.0)])
+def test_the_band_that_the_model_does_not_hear(model: Path, high_band: str, share: float) -> None:
+    tone = (8000 * np.sin(2 * np.pi * 0.25 * np.arange(48000))).astype("<i2")  # 12 kHz
+    words = ["--rate", "48000", "--attenuation_limit_db", "0", "--high_band", high_band]
+    out = np.frombuffer(run(model, tone.tobytes(), *words).stdout, "<i2")
+    assert len(out) == len(tone)
+    assert np.abs(out[1000:-1000] - share * tone[1000:-1000]).max() <= 2
+
+
 def test_samples_of_the_wrong_type_are_told(model: Path, speech: np.ndarray) -> None:
     done = run(model, speech[:40000].tobytes(), "--format", "f32")
     assert done.returncode == 0 and re.fullmatch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from speechbrain_dynsnet.audio.resample import resample
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime import RuntimeModel, Stream, StreamAtRate
 from tests.runtime.streams import cut
@@ -12,9 +13,8 @@ from tests.runtime.streams import cut
 
 @pytest.mark.parametrize("rate", [4000, 8000, 22050, 44100, 48000, 384000])
 def test_a_fixed_delay_is_the_signal_that_much_later(model: RuntimeModel, rate: int) -> None:
-    """With nothing to suppress, what is below 2 kHz comes out as it went in."""
-    time = np.arange(2 * rate) / rate
-    samples = (0.3 * np.hanning(len(time)) * np.sin(2 * np.pi * 500 * time)).astype(np.float32)
+    """With nothing to suppress, all that went in comes out: what the filters take away is given back."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
     stream = StreamAtRate(Stream(model, 0, attenuation_limit_db=0), rate, fixed_delay=True)
     for seed in range(2):  # a flush begins anew
         out = []
@@ -25,7 +25,21 @@ def test_a_fixed_delay_is_the_signal_that_much_later(model: RuntimeModel, rate: 
         assert len(out[-1]) == stream.latency_samples
         delayed = np.concatenate(out)
         assert not delayed[: stream.latency_samples].any()
-        np.testing.assert_allclose(delayed[stream.latency_samples :], samples, atol=1e-5)
+        np.testing.assert_allclose(delayed[stream.latency_samples :], samples, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize(("high_band", "share"), [("follow", 0.1), ("drop", 0.0), ("keep", 1.0)])
+def test_what_is_above_8_khz(model: RuntimeModel, rate: int, high_band: str, share: float) -> None:
+    """The model has the white noise down to its limit of 20 dB at once; a tone above it does as it should."""
+    time = np.arange(rate) / rate
+    tone = 0.1 * np.sin(2 * np.pi * 12000 * time)
+    noise = resample(np.random.default_rng(0).normal(0, 0.1, (1, 16000)).astype(np.float32), 16000, rate)[0]
+    stream = StreamAtRate(Stream(model, attenuation_limit_db=20), rate, high_band=high_band)
+    out = np.concatenate([stream.process((tone + noise).astype(np.float32)), stream.flush()])
+    later = slice(rate // 2, rate * 9 // 10)
+    level = 2 * np.abs(np.mean(out[later] * np.exp(-2j * np.pi * 12000 * time[later])))
+    assert level == pytest.approx(0.1 * share, abs=0.004)
 
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
@@ -51,6 +65,11 @@ def test_the_latency_is_what_it_comes_to(model: RuntimeModel, rate: int) -> None
 def test_a_rate_that_cannot_be_is_named(model: RuntimeModel, rate: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         StreamAtRate(Stream(model), rate)
+
+
+def test_a_way_that_is_none_is_named(model: RuntimeModel) -> None:
+    with pytest.raises(InputError, match="high_band is 'up': choose one of follow, drop, keep"):
+        StreamAtRate(Stream(model), 48000, high_band="up")
 
 
 def test_a_delay_within_is_refused(model: RuntimeModel) -> None:

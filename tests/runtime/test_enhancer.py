@@ -76,11 +76,14 @@ def test_rate_channels_and_length_stay(
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 @pytest.mark.parametrize("length", [0, 1, 20_001])
-def test_a_stream_at_another_rate_is_near_the_recording(speech: np.ndarray, rate: int, length: int) -> None:
+@pytest.mark.parametrize("high_band", ["follow", "drop"])
+def test_a_stream_at_another_rate_is_near_the_recording(
+    speech: np.ndarray, rate: int, length: int, high_band: str
+) -> None:
     """It has filters of less delay, and so of a less sharp edge."""
     samples = resample(speech[np.newaxis, 30_000 : 30_000 + length], 16000, rate)
-    stream = StreamAtRate(Stream(exit=3), rate)
-    whole = Enhancer().enhance_audio(Audio(samples, rate), 3, high_band="drop").samples[0]
+    stream = StreamAtRate(Stream(exit=3), rate, high_band=high_band)
+    whole = Enhancer().enhance_audio(Audio(samples, rate), 3, high_band=high_band).samples[0]
     results = []
     for seed in range(2):  # a flush begins anew
         chunks = [stream.process(chunk) for chunk in cut(samples[0], seed, 3000)]
