@@ -30,7 +30,7 @@ from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, 
 from speechbrain_dynsnet.evaluation.evaluate import check_lengths
 from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
 from speechbrain_dynsnet.model.importing import load_network
-from speechbrain_dynsnet.training.budget import Budget, TooFewHoursError, share_out
+from speechbrain_dynsnet.training.budget import Budget, least_hours, share_out
 from speechbrain_dynsnet.training.folder import public_settings, settings
 from speechbrain_dynsnet.training.recipe import Recipe, load_recipe
 from speechbrain_dynsnet.writing import write_table, write_text
@@ -210,20 +210,15 @@ def _read_settings(record: Path) -> dict[str, Any]:
 
 
 def plan(grid: Grid, cells: Sequence[Cell]) -> list[Training]:
-    """What is to be trained; InputError, with the hours that would do for all cells, when there are too few for one."""
-    trainings, least = [], {}
-    for cell in cells:
-        recipe, _ = grid.load(cell.configuration)
-        try:
-            budget = share_out(cell.share * grid.hours, recipe)
-        except TooFewHoursError as error:
-            least[error.least / cell.share] = cell.name
-        else:
-            trainings.append(Training(cell, budget, command(grid, cell, budget)))
-    if least:
-        told = f"whole batches in all epochs of {least[max(least)]}: give {max(least):g} or more"
-        raise InputError(f"--hours {grid.hours:g} is too little for {told}, or a smaller batch_size")
-    return trainings
+    """What is to be trained; InputError, with hours that would do for all cells, when there are too few for one."""
+    recipes = [(cell, grid.load(cell.configuration)[0]) for cell in cells]
+    try:
+        budgets = [(cell, share_out(cell.share * grid.hours, recipe)) for cell, recipe in recipes]
+    except InputError as error:
+        least = max(least_hours(recipe) / cell.share for cell, recipe in recipes)
+        told = f"whole batches in every epoch of every cell: give {least:g} or more, or a smaller batch_size"
+        raise InputError(f"--hours {grid.hours:g} is too little for {told}") from error
+    return [Training(cell, budget, command(grid, cell, budget)) for cell, budget in budgets]
 
 
 def command(grid: Grid, cell: Cell, budget: Budget) -> tuple[str, ...]:

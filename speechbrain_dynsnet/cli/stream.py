@@ -38,7 +38,7 @@ class _Denoiser(Protocol):
 @click.option("--exit", type=int, metavar="K", help="Leave the model at this exit. [default: the deepest]")
 @click.option(
     "--rate", type=click.IntRange(4000, 384000), default=SAMPLE_RATE, show_default=True, metavar="HZ",
-    help="Of input and output. Others are resampled: delay 38 ms, 45 at 8000.",
+    help="Of input and output. Others are resampled: delay 38 ms, 45 at 8000, 58 at 4000.",
 )  # fmt: skip
 @click.option(
     "--budget_ms", type=float, metavar="X",
@@ -50,7 +50,9 @@ class _Denoiser(Protocol):
     help="Above 8 kHz, which the model does not see: as the bands below, nothing, or as it is.",
 )  # fmt: skip
 @click.option("--format", "sample_format", type=click.Choice(list(_TYPES)), default="s16", show_default=True)
-@click.option("--stats", is_flag=True, help="At the end print times and counts on stderr.")
+@click.option(
+    "--stats", is_flag=True, help="At the end print times, those of resampling left out, and counts on stderr."
+)
 def command(
     model: Path | None,
     exit: int | None,
@@ -108,7 +110,9 @@ def _pump(pipes: StandardPipes, denoiser: _Denoiser, sample_format: str) -> byte
         pipes.write(samples.astype(sample_type, copy=False).tobytes())
 
     chunks = pipes.chunks()
-    first = next(chunks, b"")
+    first = b""
+    while len(first) < 4 and (more := next(chunks, b"")):
+        first += more
     if kind := _FILES.get(first[:4]):
         raise InputError(f"stdin is a {kind} file, not raw audio: `dynsnet enhance` takes files")
     carried = b""

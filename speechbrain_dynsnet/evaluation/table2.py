@@ -90,7 +90,9 @@ def to_markdown(table: Sequence[Row]) -> str:
             training, model, names = key
             cells = {row["exit"]: row for row in measured if _key(row) == key and row["metric"] == metric}
             seeds = max((row["seeds"] for row in cells.values()), key=int, default="0")
-            shown = {exit: _shown(row) for exit, row in cells.items()} or dict.fromkeys(names.split(), _NOT_TRAINED)
+            shown = {exit: _shown(row) for exit, row in cells.items()}
+            if not cells:  # said in the columns of its exits, or where it has none of them
+                shown = dict.fromkeys(set(names.split()).intersection(exits) or exits[:1], _NOT_TRAINED)
             row = [training, model, names.replace(" ", ", "), seeds, *(shown.get(exit, "") for exit in exits)]
             lines.append(f"| {' | '.join(row)} |")
         parts.append("\n".join(lines))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechbrain_dynsnet.audio.constants import BINS, HOP, SAMPLE_RATE, WINDOW
-from speechbrain_dynsnet.audio.high_band import TopGains
 from speechbrain_dynsnet.audio.pcm import from_int16, to_int16, without_bad_samples
 from speechbrain_dynsnet.audio.stft import fill_empty_bins
 from speechbrain_dynsnet.audio.streaming import StreamingStft
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.runtime.arguments import is_number
+from speechbrain_dynsnet.runtime.chunk_guard import ChunkGuard
 from speechbrain_dynsnet.runtime.fade import MaskFade
 from speechbrain_dynsnet.runtime.frame_times import FrameTimes, StreamStats
 from speechbrain_dynsnet.runtime.frames import FrameRunner
@@ -28,6 +27,20 @@ from speechbrain_dynsnet.runtime.stream_state import StreamState, check_state
 
 Array = NDArray[np.float32]
 Samples = NDArray[Any]  # float32 or int16
+
+
+class Surroundings(Protocol):
+    """A stream that another one runs inside, as at another rate."""
+
+    @property
+    def empty_from(self) -> int:
+        """The first bin in which the signal has nothing: see `first_empty_bin`."""
+
+    def bad_samples(self, hop: int) -> int:
+        """So many samples of 16 kHz stand for bad ones in the hop of this number; each is asked for once, in turn."""
+
+    def take_mask(self, mask: Array) -> None:
+        """The mask of the next frame, (257,) float32, valid until the next one."""
 
 
 class Stream:
@@ -101,8 +114,8 @@ class Stream:
         self._clock = clock
         self._runner = FrameRunner(self.model)
         self._stft = StreamingStft()
-        self.empty_from = BINS  # of a signal that had a lower rate: see `first_empty_bin`
-        self.top_gains: TopGains | None = None  # is told every frame's mask
+        self._surroundings: Surroundings | None = None
+        self._guard = ChunkGuard()
         self._fade = MaskFade()
         self._times = FrameTimes(self.model.exits, math.inf if budget_ms is None else budget_ms / 1000)
         self._bad_samples = 0
@@ -120,11 +133,6 @@ class Stream:
         self._exit = self.model.check_exit(exit)
         if self._governor is not None:
             self._governor.ceiling = self._exit
-
-    @property
-    def has_fixed_delay(self) -> bool:
-        """Whether `process` returns as many samples as it takes."""
-        return self._fixed_delay
 
     @property
     def current_exit(self) -> int:
@@ -155,7 +163,7 @@ class Stream:
             For anything else; the stream is then as it was.
         """
         self._check(samples)
-        with self._chunk():
+        with self._guard.chunk():
             if len(samples):
                 self._dtype = samples.dtype
             floats = from_int16(samples) if samples.dtype == np.int16 else samples
@@ -163,8 +171,8 @@ class Stream:
 
     def flush(self) -> Samples:
         """End the signal: the samples that are still to come, of the type that went in. Then the stream begins anew."""
-        with self._chunk():
-            left = self._filled + HOP * self._started
+        with self._guard.chunk():
+            left = self._filled + HOP * (self._hops > 0)
             padding = -self._filled % HOP + HOP if left else 0
             ready = self._advance(np.zeros(padding, np.float32))[:left]
             rest = self._deliver(ready, self.latency_samples, self._dtype)
@@ -173,10 +181,10 @@ class Stream:
 
     def reset(self) -> None:
         """Forget the signal and begin a new one. Exit, budget and statistics stay."""
-        self._in_chunk = False
+        self._guard.reset()
         self._dtype = None
         self._filled = 0  # samples of `_pending`
-        self._started = False
+        self._hops = 0
         self._bad_before = 0  # bad samples of the hop before
         self._last_exit: int | None = None
         self._delayed = np.zeros(self.latency_samples, np.float32) if self._fixed_delay else None
@@ -186,7 +194,7 @@ class Stream:
 
     def save_state(self) -> StreamState:
         """Where the stream is in its signal, to go on exactly from there: later, or in another stream of this model."""
-        with self._chunk():
+        with self._guard.chunk():
             return self._state()
 
     def load_state(self, state: StreamState) -> None:
@@ -199,9 +207,13 @@ class Stream:
             then as it was.
         """
         check_state(state, self._state(), self.model.exits)
-        self._in_chunk = True
+        self._guard.reset()
+        with self._guard.chunk():
+            self._load(state)
+
+    def _load(self, state: StreamState) -> None:
         self._dtype = None if state.dtype is None else np.dtype(state.dtype)
-        self._started = state.started
+        self._hops = int(state.started)  # whether there were some is all that matters
         self._bad_before = state.bad_before
         self._last_exit = state.last_exit
         self._filled = len(state.pending)
@@ -212,13 +224,20 @@ class Stream:
         self._runner.mask[:] = state.mask
         self._runner.set_states(state.network)
         self._fade.held, self._fade.frame = state.held.copy(), state.fade_frame
-        self._in_chunk = False
+
+    def put_into(self, surroundings: Surroundings) -> None:
+        """Let this stream run inside another one from now on; InputError when it is not at its start."""
+        if self._fixed_delay:
+            raise InputError("the stream has a fixed delay of its own: ask the outer one for it, fixed_delay=True")
+        if self._filled or self._hops or self._surroundings is not None:
+            raise InputError("the stream is in use: give one that has not begun")
+        self._surroundings = surroundings
 
     def _state(self) -> StreamState:
         return StreamState(
             fingerprint=self.model.fingerprint,
             dtype=None if self._dtype is None else self._dtype.name,
-            started=self._started,
+            started=self._hops > 0,
             bad_before=self._bad_before,
             last_exit=self._last_exit,
             pending=self._pending[: self._filled].copy(),
@@ -230,15 +249,6 @@ class Stream:
             fade_frame=self._fade.frame,
             network=tuple(self._runner.states()),
         )
-
-    @contextmanager
-    def _chunk(self) -> Iterator[None]:
-        """What happens inside happens wholly, or the stream says from then on that it did not."""
-        if self._in_chunk:
-            raise InputError("the stream was stopped in the middle of a chunk, or another thread uses it: reset() it")
-        self._in_chunk = True
-        yield
-        self._in_chunk = False
 
     def _check(self, samples: Samples) -> None:
         """InputError for samples that are not as they must be."""
@@ -254,6 +264,7 @@ class Stream:
     def _advance(self, samples: Array) -> Array:
         """Run the frames that these samples complete; the samples that become ready."""
         hops = (self._filled + len(samples)) // HOP
+        before_start = HOP if hops and not self._hops else 0
         ready = np.empty((hops, HOP), np.float32)
         position = 0
         for out in ready:
@@ -269,23 +280,25 @@ class Stream:
             left = len(samples) - position
             self._pending[self._filled : self._filled + left] = samples[position:]
             self._filled += left
-        before_start = HOP if hops and not self._started else 0
-        self._started |= hops > 0
         return ready.reshape(-1)[before_start:]
 
     def _run_frame(self, hop: Array, out: Array) -> None:
         """One hop in, the one before it out."""
         start = self._clock()
         exit = self.current_exit
+        around = self._surroundings
         hop, bad = without_bad_samples(hop)
+        if around is not None:
+            bad = around.bad_samples(self._hops)
         features = self._stft.analyse(hop)
         is_audio = bad + self._bad_before < HOP
         if is_audio:
-            fill_empty_bins(features, self.empty_from)
+            fill_empty_bins(features, BINS if around is None else around.empty_from)
             self._update_mask(features, exit)
         self._stft.synthesise(self._runner.mask, out)
-        if self.top_gains is not None:
-            self.top_gains.push(self._runner.mask[np.newaxis, np.newaxis])
+        if around is not None:
+            around.take_mask(self._runner.mask)
+        self._hops += 1
         self._bad_samples += bad
         self._bad_before = bad
         seconds = self._clock() - start

@@ -13,22 +13,6 @@ from speechbrain_dynsnet.training.recipe import Recipe
 TOLERANCE = 0.01  # an epoch is whole batches
 
 
-class TooFewHoursError(InputError):
-    """Too few for whole batches in all epochs.
-
-    Arguments
-    ---------
-    message : str
-        One line that says what to do.
-    least : float
-        Hours that would do, and so would any more.
-    """
-
-    def __init__(self, message: str, least: float) -> None:
-        super().__init__(message)
-        self.least = least
-
-
 @dataclass(frozen=True)
 class Budget:
     """What to set in a recipe.
@@ -66,23 +50,33 @@ def share_out(hours: float, recipe: Recipe) -> Budget:
 
     Raises
     ------
-    TooFewHoursError
-        An InputError, when these are too few for whole batches in all epochs.
+    InputError
+        When these are too few for whole batches in all epochs.
     """
-    hours_of_batch = recipe.batch_size * clip_samples(recipe.clip_s) / SAMPLE_RATE / 3600.0
-    # How the caps grow from phase to phase is the scheme's own affair; they are multiples of max_epochs.
-    caps = [phase.max_epochs // recipe.max_epochs for phase in recipe.phases]
-    hours_of_batches = hours_of_batch * sum(caps)  # of one in each epoch, with max_epochs 1
-    max_epochs, batches = _divide(hours / hours_of_batches, recipe.clips_per_epoch / recipe.batch_size)
+    max_epochs, batches = _divide(hours / _hours_of_batches(recipe), recipe.clips_per_epoch / recipe.batch_size)
     if not batches:
-        least = math.ceil(1000 * hours_of_batches * 0.5 / TOLERANCE) / 1000
-        raise TooFewHoursError(
-            f"{hours:g} hours are too few for {sum(caps)} epochs of whole batches of {recipe.batch_size} clips: give "
-            f"{least:g} or more, or a smaller batch_size",
-            least,
+        raise InputError(
+            f"{hours:g} hours are too few for {sum(_caps(recipe))} epochs of whole batches of {recipe.batch_size} "
+            f"clips: give {least_hours(recipe):g} or more, or a smaller batch_size"
         )
-    spent = max_epochs * batches * hours_of_batches
-    return Budget(max_epochs, batches * recipe.batch_size, max_epochs * max(caps), spent)
+    spent = max_epochs * batches * _hours_of_batches(recipe)
+    return Budget(max_epochs, batches * recipe.batch_size, max_epochs * max(_caps(recipe)), spent)
+
+
+def least_hours(recipe: Recipe) -> float:
+    """Hours that `share_out` can share out, and so any more."""
+    return math.ceil(1000 * _hours_of_batches(recipe) * 0.5 / TOLERANCE) / 1000
+
+
+def _hours_of_batches(recipe: Recipe) -> float:
+    """Of one in each epoch, with max_epochs 1."""
+    hours_of_batch = recipe.batch_size * clip_samples(recipe.clip_s) / SAMPLE_RATE / 3600.0
+    return hours_of_batch * sum(_caps(recipe))
+
+
+def _caps(recipe: Recipe) -> list[int]:
+    """How the caps grow from phase to phase is the scheme's own affair; they are multiples of max_epochs."""
+    return [phase.max_epochs // recipe.max_epochs for phase in recipe.phases]
 
 
 def _divide(total: float, usual: float) -> tuple[int, int]:

@@ -22,15 +22,15 @@ def tone(hz: float, rate: int, seconds: float = 0.5) -> np.ndarray:
     return (np.sin(np.pi * time / seconds) ** 4 * np.sin(2 * np.pi * hz * time + 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("from_hz", "to_hz"), [*RATES, (44099, 16000), (16000, 44099)])
+@pytest.mark.parametrize(("from_hz", "to_hz"), [*RATES, (44099, 16000), (16000, 44056), (15999, 16000)])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.88])
 def test_what_is_below_the_edge_passes_in_step(from_hz: int, to_hz: int, share: float) -> None:
-    """A tone at one rate becomes that tone at the other; the last two have no small common factor."""
+    """A tone at one rate becomes that tone at the other; the last three have too small a common factor."""
     hz = share * min(from_hz, to_hz) / 2
     result = whole(tone(hz, from_hz), from_hz, to_hz)
     wanted = tone(hz, to_hz)
     error = 20 * np.log10(np.abs(result[: len(wanted)] - wanted[: len(result)]).max())
-    assert error < (-80 if (from_hz, to_hz) in RATES else -60)
+    assert error < (-80 if (from_hz, to_hz) in RATES else -68)
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)

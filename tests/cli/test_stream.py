@@ -277,6 +277,14 @@ def test_a_file_is_not_taken_for_raw_audio(model: Path, speech: np.ndarray) -> N
     assert done.stderr == b"Error: stdin is a WAV file, not raw audio: `dynsnet enhance` takes files\n"
 
 
+def test_a_file_that_comes_in_bits_is_none_either(waiting: subprocess.Popen[bytes]) -> None:
+    assert waiting.stdin is not None and waiting.stderr is not None
+    for bit in (b"R", b"IF", b"F" + bytes(40)):
+        waiting.stdin.write(bit)
+        time.sleep(0.1)
+    assert waiting.wait(30) == 2 and b"stdin is a WAV file" in waiting.stderr.read()
+
+
 @pytest.mark.parametrize(("high_band", "share"), [("follow", 1.0), ("drop", 0.0)])
 def test_the_band_that_the_model_does_not_hear(model: Path, high_band: str, share: float) -> None:
     tone = (8000 * np.sin(2 * np.pi * 0.25 * np.arange(48000))).astype("<i2")  # 12 kHz

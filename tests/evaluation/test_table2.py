@@ -72,6 +72,11 @@ def test_what_nobody_trained_says_so(tmp_path: Path) -> None:
         assert "|  | baseline | 5 | 0 |  |  |  | not trained |" in lines
 
 
+def test_what_nobody_trained_says_so_where_none_of_its_exits_is_a_column(tmp_path: Path) -> None:
+    table = make_table(runs_of(tmp_path, concat_joint_4={"exit_1": [2.0, 3.0], "exit_3": [2.0, 3.0]}))
+    assert "|  | baseline | 5 | 0 | not trained |  |" in to_markdown(table).splitlines()
+
+
 def test_seeds_become_a_mean_and_an_interval_over_trainings(tmp_path: Path) -> None:
     means = [2.0, 2.2, 2.7]
     models = {f"concat_joint_seed{seed}": {"exit_1": [mean - 1.0, mean + 1.0]} for seed, mean in enumerate(means)}

@@ -266,7 +266,7 @@ def test_another_grid_in_the_same_folder_is_refused(run: Run, known_bundle: Path
         (["--hours", "nan"], "--hours is nan"),
         (
             ["--hours", "0.0001", "--only", REPEATED],
-            f"--hours 0.0001 is too little for whole batches in all epochs of {REPEATED}: give ",
+            "--hours 0.0001 is too little for whole batches in every epoch of every cell: give ",
         ),
         (["--test_set", "gone"], "gone: no such folder or file"),
         (["--teacher", "gone"], "gone: no such"),
@@ -284,8 +284,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(words: Sequence[str], message:
     assert not Path("out").exists() and story() == []
 
 
-def test_the_hours_that_are_asked_for_do_for_every_cell(run: Run) -> None:
-    told = re.search(r"give ([\d.]+) or more", run("--dry_run", "--hours", 0.01).stderr)
+@pytest.mark.parametrize("hours", [0.01, 0.93])  # with the latter only some are refused, and not the greediest
+def test_the_hours_that_are_asked_for_do_for_every_cell(run: Run, hours: float) -> None:
+    told = re.search(r"give ([\d.]+) or more", run("--dry_run", "--hours", hours).stderr)
     assert told is not None
     assert run("--dry_run", "--hours", told[1]).exit_code == 0
 

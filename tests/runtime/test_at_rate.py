@@ -72,9 +72,75 @@ def test_a_way_that_is_none_is_named(model: RuntimeModel) -> None:
         StreamAtRate(Stream(model), 48000, high_band="up")
 
 
-def test_a_delay_within_is_refused(model: RuntimeModel) -> None:
-    with pytest.raises(InputError, match=r"ask for it here, StreamAtRate\(..., fixed_delay=True\)"):
+def test_a_stream_that_cannot_be_inside_is_named(model: RuntimeModel) -> None:
+    with pytest.raises(InputError, match="ask the outer one for it, fixed_delay=True"):
         StreamAtRate(Stream(model, fixed_delay=True), 48000)
+    stream = Stream(model)
+    stream.process(np.zeros(9, np.float32))
+    with pytest.raises(InputError, match="is in use: give one that has not begun"):
+        StreamAtRate(stream, 48000)
+    stream.flush()
+    StreamAtRate(stream, 48000)
+    with pytest.raises(InputError, match="is in use"):
+        StreamAtRate(stream, 8000)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_a_bad_sample_is_0_and_nothing_else_changes(model: RuntimeModel, rate: int, offset: int) -> None:
+    samples = (0.5 * np.cos(2 * np.pi * 200 * np.arange(rate) / rate)).astype(np.float32)
+    samples[rate // 2 + offset] = np.nan
+    stream = StreamAtRate(Stream(model, 0, attenuation_limit_db=0), rate)
+    out = np.concatenate([stream.process(samples), stream.flush()])
+    np.testing.assert_allclose(out, np.nan_to_num(samples), atol=1e-6)
+    assert stream.stats.bad_samples == 1
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_a_hole_of_bad_samples_is_not_heard_as_silence(model: RuntimeModel, rate: int) -> None:
+    """The frames that are half bad or more do not reach the network, at any rate."""
+    seen = []
+    stream = Stream(model)
+    inside = StreamAtRate(stream, rate)
+    run = stream._runner.run
+    stream._runner.run = lambda features, exit: seen.append(None) or run(features, exit)  # type: ignore[method-assign,func-returns-value]
+    samples = np.full(rate, 0.1, np.float32)
+    samples[rate // 4 : rate // 2] = np.inf
+    inside.process(samples)
+    inside.flush()
+    frames = 16000 // 256 + 2
+    assert frames - len(seen) == pytest.approx(4000 / 256, abs=1.5)
+    assert inside.stats.bad_samples == rate // 2 - rate // 4
+
+
+def test_what_was_stopped_in_the_middle_begins_anew(model: RuntimeModel) -> None:
+    inner = Stream(model)
+    stream = StreamAtRate(inner, 48000)
+    samples = np.random.default_rng(0).normal(0, 0.1, 48000).astype(np.float32)
+    wanted = np.concatenate([stream.process(samples), stream.flush()])
+    run = inner._runner.run
+
+    def stop(features: np.ndarray, exit: int) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    stream.process(samples[:999])
+    inner._runner.run = stop  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stream.process(samples)
+    inner._runner.run = run  # type: ignore[method-assign]
+    for again in (lambda: stream.process(samples), stream.flush):
+        with pytest.raises(InputError, match=r"reset\(\) it"):
+            again()
+    stream.reset()
+    np.testing.assert_array_equal(np.concatenate([stream.process(samples), stream.flush()]), wanted)
+
+
+def test_a_long_chunk_is_as_many_short_ones(model: RuntimeModel) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 3 * 44100).astype(np.float32)
+    stream = StreamAtRate(Stream(model), 44100)
+    whole = np.concatenate([stream.process(samples), stream.flush()])
+    short = [stream.process(chunk) for chunk in np.split(samples, range(441, len(samples), 441))]
+    np.testing.assert_allclose(np.concatenate([*short, stream.flush()]), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [[0.0], np.zeros(9), np.zeros(9, np.int16), np.zeros((1, 9), np.float32)])
