@@ -19,6 +19,7 @@ _PASSED = 0.9  # of the lower rate's half is passed as it is; from 1.0 on nothin
 # At most, where the input is the lower rate. Rates with a small common factor would need more: they take the nearest,
 # with errors of -69 dB.
 _PHASES = 4096
+_FEW = 8  # phases that are gone through one by one
 
 
 class LowDelayResampler:
@@ -52,13 +53,21 @@ class LowDelayResampler:
         # Output n is at the input's place n * down / up, and needs `half` samples from the next one on.
         begin, end = self._given, max(self._given, -((self._half - self._taken) * self._up // self._down))
         self._given = end
-        before, between = np.divmod(np.arange(begin, end, dtype=np.int64) * self._down, self._up)
-        phases = (2 * between * self._phases + self._up) // (2 * self._up)
-        result = np.zeros(0, np.float32)
+        result = np.zeros(end - begin, np.float32)
+        # The first of each phase; after `up` outputs the phases come again, `down` samples later.
+        number = end - begin if self._up > _FEW else min(end - begin, self._up)
+        before, between = np.divmod(np.arange(begin, begin + number, dtype=np.int64) * self._down, self._up)
+        filters = (2 * between * self._phases + self._up) // (2 * self._up)
+        starts = before - (self._half - 1) - first
         if end > begin:
             windows = np.lib.stride_tricks.sliding_window_view(waiting, 2 * self._half)
-            starts = before - (self._half - 1) - first
-            result = np.einsum("nt,nt->n", windows[starts], self._filters[phases])
+            if self._up > _FEW:
+                np.einsum("nt,nt->n", windows[starts], self._filters[filters], out=result)
+            else:  # without copies, up to 15 times as fast
+                for place, (start, filter) in enumerate(zip(starts, filters, strict=True)):
+                    of_phase = result[place :: self._up]
+                    rows = windows[start :: self._down][: len(of_phase)]
+                    np.einsum("nt,t->n", rows, self._filters[filter], out=of_phase)
         # A copy: a view would keep all of a long chunk in memory.
         self._waiting = waiting[end * self._down // self._up - (self._half - 1) - first :].copy()
         return result
