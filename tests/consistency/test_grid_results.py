@@ -1,0 +1,41 @@
+"""The recipe's page has the tables that `report.py` makes of the scores beside it: no figure there is typed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from speechbrain_dynsnet.evaluation.configurations import Run, read_runs
+from speechbrain_dynsnet.evaluation.paired import pairs_to_markdown
+from speechbrain_dynsnet.evaluation.table1 import table1_to_markdown
+from speechbrain_dynsnet.evaluation.table2 import make_table, to_markdown
+from speechbrain_dynsnet.evaluation.trained import hours_heard
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "DNS2020"
+PAGE = (RECIPE / "README.md").read_text(encoding="utf-8").splitlines()
+HOURS = 50.0
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return read_runs(sorted((RECIPE / "grid_results").iterdir()))
+
+
+def test_the_page_has_its_tables(runs: list[Run]) -> None:
+    made = [table1_to_markdown(), to_markdown(make_table(runs)), pairs_to_markdown(runs)]
+    missing = [line for text in made for line in text.splitlines() if line.startswith("|") and line not in PAGE]
+    assert missing == []
+
+
+def test_all_models_had_one_budget(runs: list[Run]) -> None:
+    for run in runs:
+        hours = hours_heard(run.training)
+        assert hours is not None
+        hours += HOURS / 2 if run.configuration.family == "pretrain" else 0  # of the baseline that it starts from
+        assert hours == pytest.approx(HOURS, rel=0.01), run.folder.name
+
+
+def test_all_models_had_the_same_data_and_teacher(runs: list[Run]) -> None:
+    said = {(str(run.training["data"]), run.training["teacher_weights"]) for run in runs}
+    assert len(said) == 1
