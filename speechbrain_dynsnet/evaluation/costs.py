@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,15 @@ from matplotlib.figure import Figure
 
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.complexity import exit_costs
-from speechbrain_dynsnet.evaluation.configurations import Run, baseline_of, by_configuration, mean_rows, scores_of
+from speechbrain_dynsnet.evaluation.configurations import (
+    SCHEMES,
+    Configuration,
+    Run,
+    baseline_of,
+    by_configuration,
+    mean_rows,
+    scores_of,
+)
 from speechbrain_dynsnet.evaluation.engines import RUNTIME
 from speechbrain_dynsnet.evaluation.evaluate import Row
 from speechbrain_dynsnet.evaluation.figures import NOISY_COLOUR, QUALITY, SERIES, spread, tidy
@@ -25,9 +33,7 @@ from speechbrain_dynsnet.model.architecture import LAST_STAGE, Architecture
 from speechbrain_dynsnet.model.network import DynamicNsNet2
 
 TIME = f"{RUNTIME}_frame_median_ms"  # of the columns of `dynsnet bench`
-_STYLES = [
-    {"color": colour, "marker": marker, "linestyle": line} for line in ("-", "--", ":") for colour, marker in SERIES
-]
+_MANY = 4  # exits, of which a model with more has hollow markers
 _FEW = 3  # models whose details can be told apart
 _SAME_MACS = 1e-3  # relative; a summary has its shares with six digits
 
@@ -50,6 +56,8 @@ class CostPoint:
         Multiply-accumulates a second of audio.
     ms_per_frame : float or None
         Measured.
+    configuration : Configuration or None
+        What was trained; None for a model from elsewhere.
     """
 
     series: str
@@ -60,6 +68,7 @@ class CostPoint:
     high: float
     macs_per_second: float
     ms_per_frame: float | None = None
+    configuration: Configuration | None = None
 
 
 def cost_points(runs: Sequence[Run], times: Sequence[Row] = ()) -> list[CostPoint]:
@@ -81,7 +90,8 @@ def cost_points(runs: Sequence[Run], times: Sequence[Row] = ()) -> list[CostPoin
     for configuration, some in by_configuration(runs).items():
         rows = mean_rows(some)
         for exit, system in sorted(some[0].systems.items()):
-            points += _points(str(configuration), rows, system, exit, some[0].macs_shares, times)
+            found = _points(str(configuration), rows, system, exit, some[0].macs_shares, times)
+            points += [replace(point, configuration=configuration) for point in found]
     baseline = baseline_of(runs)
     if baseline and baseline[0] not in baseline[1].systems.values():
         system, run = baseline
@@ -132,7 +142,8 @@ def draw_costs(points: Sequence[CostPoint], noisy: dict[str, float] | None = Non
     Returns
     -------
     Figure
-        Numbers are exits. Those and the intervals of more than three models would hide each other: they are left out.
+        Colours are families, broken lines layerwise training, hollow markers models with more than four exits. Numbers
+        are exits; those and the intervals of more than three models would hide each other: they are left out.
 
     Raises
     ------
@@ -146,14 +157,15 @@ def draw_costs(points: Sequence[CostPoint], noisy: dict[str, float] | None = Non
     figure = Figure(figsize=(10, 3.3 * len(metrics)), layout="constrained")
     grid = figure.subplots(len(metrics), 1 + has_times, sharex="col", sharey="row", squeeze=False)
     names = list(dict.fromkeys(point.series for point in points))
+    styles = _styles(points)
     for row, metric in zip(grid, metrics, strict=True):
         for axes, of_time in zip(row, (False, True), strict=False):
             if noisy and metric in noisy:
                 axes.axhline(noisy[metric], color=NOISY_COLOUR, linestyle=":", label="noisy input")
-            for name, style in zip(names, cycle(_STYLES), strict=False):
+            for name in names:
                 of_series = [point for point in points if (point.series, point.metric) == (name, metric)]
                 of_series.sort(key=lambda point: point.exit)
-                _draw_series(axes, of_series, of_time, style, has_details=len(names) <= _FEW)
+                _draw_series(axes, of_series, of_time, styles[name], has_details=len(names) <= _FEW)
             tidy(axes, "both")
             axes.margins(x=0.08, y=0.16)
         row[0].set_ylabel(METRICS[metric])
@@ -162,6 +174,23 @@ def draw_costs(points: Sequence[CostPoint], noisy: dict[str, float] | None = Non
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def _styles(points: Sequence[CostPoint]) -> dict[str, dict[str, Any]]:
+    """Matplotlib's words for each series."""
+    configurations = {point.series: point.configuration for point in points}
+    groups = list(dict.fromkeys(known.family if known else series for series, known in configurations.items()))
+    styles: dict[str, dict[str, Any]] = {}
+    for series, known in configurations.items():
+        colour, marker = SERIES[groups.index(known.family if known else series) % len(SERIES)]
+        is_hollow = known is not None and len(known.exits) > _MANY
+        style = {"color": colour, "marker": marker, "markerfacecolor": "white" if is_hollow else colour}
+        lines = ["--" if known is not None and known.scheme == SCHEMES[0] else "-", ":", "-."]
+        # Two models may differ in their exits alone.
+        styles[series] = next(
+            (both for line in lines if (both := style | {"linestyle": line}) not in styles.values()), style
+        )
+    return styles
 
 
 def _points(
@@ -192,7 +221,7 @@ def _time(times: Sequence[Row], exit: int, macs_per_second: float) -> float | No
 
 
 def _draw_series(
-    axes: Axes, points: Sequence[CostPoint], of_time: bool, style: Mapping[str, str], has_details: bool
+    axes: Axes, points: Sequence[CostPoint], of_time: bool, style: Mapping[str, Any], has_details: bool
 ) -> None:
     places = [(point.ms_per_frame if of_time else point.macs_per_second / 1e6, point) for point in points]
     known = [(place, point) for place, point in places if place is not None]
@@ -205,7 +234,7 @@ def _draw_series(
         yerr=spread(low, mean, high) if has_details else None,
         capsize=3,
         label=points[0].series,
-        **style,  # type: ignore[arg-type]
+        **style,
     )
     for place, point in known if has_details else ():
         axes.annotate(

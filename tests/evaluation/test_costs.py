@@ -11,7 +11,7 @@ from matplotlib.container import ErrorbarContainer
 from speechbrain_dynsnet.errors import InputError
 from speechbrain_dynsnet.evaluation.bench import COLUMNS as BENCH_COLUMNS
 from speechbrain_dynsnet.evaluation.complexity import exit_costs
-from speechbrain_dynsnet.evaluation.configurations import read_runs
+from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, read_runs
 from speechbrain_dynsnet.evaluation.costs import TIME, CostPoint, cost_points, draw_costs, read_times
 from speechbrain_dynsnet.model.architecture import Architecture
 from speechbrain_dynsnet.model.network import DynamicNsNet2
@@ -113,6 +113,24 @@ def test_many_models_differ_in_their_lines_and_have_no_details() -> None:
     looks = {(one.lines[0].get_color(), one.lines[0].get_marker(), one.lines[0].get_linestyle()) for one in drawn}
     assert len(looks) == len(drawn) == 14
     assert not axes.texts and not any(one.has_yerr for one in drawn)
+
+
+def test_the_papers_models_are_told_apart_by_what_tells_them_apart() -> None:
+    points = [
+        CostPoint(str(one), exit, "pesq_wb", 1.0 + exit, 0.9, 3.2, 1e6 * (exit + 1), configuration=one)
+        for one in PAPER_CONFIGURATIONS
+        for exit in one.exits
+    ]
+    (axes,) = draw_costs(points).axes
+    lines = {one.get_label(): one.lines[0] for one in axes.containers if isinstance(one, ErrorbarContainer)}
+    looks = {}
+    for one in PAPER_CONFIGURATIONS:
+        line = lines[str(one)]
+        looks[one] = (line.get_color(), line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "white")
+    assert len(set(looks.values())) == len(PAPER_CONFIGURATIONS)
+    for one, (colour, marker, dashes, is_hollow) in looks.items():
+        assert {(colour, marker)} == {look[:2] for other, look in looks.items() if other.family == one.family}
+        assert (dashes == "--") == (one.scheme == "layerwise") and is_hollow == (len(one.exits) == 6)
 
 
 def test_no_points_are_an_error() -> None:
