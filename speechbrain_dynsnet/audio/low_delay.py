@@ -46,7 +46,7 @@ class LowDelayResampler:
         self._waiting = np.zeros(self._half - 1, np.float32)  # the last samples, which are needed again
 
     def process(self, samples: Array) -> Array:
-        """Take in (time,) float32; what is ready. It needs 20 MB for a second at 48 kHz."""
+        """Take in (time,) float32; what is ready."""
         waiting = np.concatenate([self._waiting, samples])
         first = self._taken - len(self._waiting)  # its place in the signal
         self._taken += len(samples)
