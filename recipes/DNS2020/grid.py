@@ -55,7 +55,7 @@ COLUMNS = (
     *("cell", "training", "model", "exits", "seed", "hours", "own_hours", "starts_from", "max_epochs"),
     *("clips_per_epoch", "state", "command"),
 )
-_SHOWN = ("cell", "hours", "own_hours", "state", "command")
+_SHOWN = ("cell", "hours", "own_hours", "state")
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,7 @@ def main(
             cells = make_cells(grid.load(PAPER_CONFIGURATIONS[0])[0].seed, read_seeds(seeds))
             trainings = plan(grid, choose(cells, only))
             if dry_run:
-                show(rows_of(grid, trainings))
-                click.echo(f"{sum(one.budget.hours for one in trainings):,.0f} hours of audio in all")
-                return
+                return show(rows_of(grid, trainings))
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it runs ends with it
             for folder in ("models", "results"):
                 (out / folder).mkdir(parents=True, exist_ok=True)
@@ -256,12 +254,14 @@ def rows_of(grid: Grid, trainings: Sequence[Training]) -> list[dict[str, str]]:
 
 
 def show(rows: Sequence[dict[str, str]]) -> None:
-    """Print them, in columns."""
-    rows = [dict(zip(_SHOWN, _SHOWN, strict=True)), *rows]
-    widths = [max(len(row[name]) for row in rows) for name in _SHOWN[:-1]]
+    """Print them in columns, their sum, and what would train each."""
+    lines = [_SHOWN, *(tuple(row[name] for name in _SHOWN) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    click.echo(f"{sum(float(row['own_hours']) for row in rows):,.0f} hours of audio in all")
     for row in rows:
-        cells = [row[name].ljust(width) for name, width in zip(_SHOWN[:-1], widths, strict=True)]
-        click.echo("  ".join([*cells, row[_SHOWN[-1]]]))
+        click.echo(f"\n# {row['cell']}\n{row['command']}")
 
 
 def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:

@@ -115,11 +115,13 @@ def hours_of(recipe: Recipe) -> float:
 def dry(result: Result) -> dict[str, list[str]]:
     """The printed cells: hours, own hours, state and command, by name."""
     assert result.exit_code == 0, result.output
-    *lines, total = result.output.replace("not yet", "not-yet").splitlines()[1:]
-    rows = [line.split(maxsplit=3) for line in lines]
+    table, *told = result.output.strip().split("\n\n")
+    *lines, total = table.replace("not yet", "not-yet").splitlines()[1:]
+    rows = [line.split() for line in lines]
     assert total.endswith(" hours of audio in all")
     assert float(total.split()[0].replace(",", "")) == pytest.approx(sum(float(row[2]) for row in rows), abs=1.0)
-    return {name: [hours, own, *rest.split(maxsplit=1)] for name, hours, own, rest in rows}
+    commands = dict(lines.removeprefix("# ").split("\n") for lines in told)
+    return {name: [*rest, commands[name]] for name, *rest in rows}
 
 
 @pytest.mark.parametrize("hours", [20.0, 333.3])
