@@ -29,6 +29,7 @@ from speechbrain_dynsnet.errors import InputError, one_line_errors
 from speechbrain_dynsnet.evaluation.configurations import PAPER_CONFIGURATIONS, Configuration
 from speechbrain_dynsnet.evaluation.evaluate import check_lengths
 from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
+from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.model.importing import load_network
 from speechbrain_dynsnet.training.budget import Budget, least_hours, share_out
 from speechbrain_dynsnet.training.folder import public_settings, settings
@@ -272,7 +273,7 @@ def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs:
     tasks = []
     for one in trainings:
         name, bundle = one.cell.name, grid.bundle(one.cell.name)
-        start = (grid.bundle(one.cell.start),) if one.cell.start else ()
+        start = (grid.bundle(one.cell.start) / WEIGHTS,) if one.cell.start else ()
         tasks.append(Task(name, one.command, bundle.parent.with_name(f"{name}.log"), bundle, start))
         if one.cell.is_row:
             tasks.append(evaluation(grid, name, baseline if has_baseline and name != baseline else None))
@@ -312,7 +313,8 @@ def evaluation(grid: Grid, name: str, baseline: str | None) -> Task:
     by = grid.results(baseline) if baseline else None
     words = [*EVALUATE, str(bundle), "--test_set", str(grid.test_set), "--jobs", "1"]
     words += ["--baseline", str(by)] if by else []
-    needs = (bundle, by / SUMMARY) if by else (bundle,)
+    # The weights, not the folder, whose time changes when somebody writes a card.
+    needs = (bundle / WEIGHTS, *([by / SUMMARY] if by else []))
     command = (*words, "-o", str(results))
     return Task(evaluated(name), command, results.with_name(f"{name}.log"), results / SUMMARY, needs)
 

@@ -59,13 +59,13 @@ def command(
     try:
         from speechbrain_dynsnet.hub.card import Given, make_card
         from speechbrain_dynsnet.hub.repo_ids import check_repo_id
-        from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source
+        from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source, shipped_names
         from speechbrain_dynsnet.model.bundle import CARD
         from speechbrain_dynsnet.writing import check_writable, write_text
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: install the package with its [evaluation] extra") from error
 
-    if is_hub_id(model) and output is None:
+    if output is None and not Path(model).exists() and (is_hub_id(model) or model in shipped_names()):
         raise InputError(f"{model}: is no folder here; say with -o where its card is to be")
     if repo_id is not None:
         check_repo_id(repo_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command("push")
-@click.argument("model", type=Path)
+@click.argument("model")
 @click.argument("repo_id")
 @click.option("--private", is_flag=True, help="If the repository is created: for you alone. [default: public]")
 @click.option("--dry_run", is_flag=True, help="List what would go, and what its card says; nothing is sent.")
-def command(model: Path, repo_id: str, private: bool, dry_run: bool) -> None:
-    """Upload MODEL, a folder, to REPO_ID (user/name) on the Hugging Face Hub, in one commit.
+def command(model: str, repo_id: str, private: bool, dry_run: bool) -> None:
+    """Upload MODEL, a folder or a model of this package, to REPO_ID (user/name) on the Hugging Face Hub, in one commit.
 
     Its card, configuration and weights go, and no other file. A repository that does not exist is created, public
     unless --private is given or the organisation decided otherwise; one that exists stays as private as it is.
@@ -30,13 +31,18 @@ def command(model: Path, repo_id: str, private: bool, dry_run: bool) -> None:
         from speechbrain_dynsnet.hub.card import loaded_by_examples
         from speechbrain_dynsnet.hub.repo_ids import check_repo_id
         from speechbrain_dynsnet.hub.upload import plan_upload, push
+        from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: install the package with its [evaluation] extra") from error
 
     check_repo_id(repo_id)
-    upload = plan_upload(model)
+    if is_hub_id(model):
+        raise InputError(f"{model}: is no folder here; give the folder of a model")
+    upload = plan_upload(resolve_source(model))
     if (loaded := loaded_by_examples(upload.card)) not in (None, repo_id):
-        click.echo(f"the card's example loads {loaded}: make it with `dynsnet card --repo_id {repo_id}`", err=True)
+        folder = model if Path(model).is_dir() else "COPY"  # the package's own card stays as it is
+        anew = shlex.join(["dynsnet", "card", folder, "--results", "RESULTS", "--repo_id", repo_id, "--overwrite"])
+        click.echo(f"the card's example loads {loaded}: make it anew with `{anew}`", err=True)
     if dry_run:
         _print(upload, repo_id)
         return

@@ -35,7 +35,7 @@ from speechbrain_dynsnet.model.bundle import (
 )
 
 _WEIGHTS_LINE = re.compile(r"SHA-256 of `" + re.escape(WEIGHTS) + r"`: `([0-9a-f]{64})`")
-_EXAMPLE = re.compile(r'EnhanceDynamic\.from_hparams\("([^"]+)"\)')
+_EXAMPLE = re.compile(r'EnhanceDynamic\.from_hparams\((?:"([^"]+)")?\)')
 _SCHEMES = {"joint": "trained jointly", "layerwise": "trained layer by layer"}
 _PACKAGE = "speechbrain_dynsnet"
 
@@ -155,9 +155,9 @@ def read_card(bundle: Path) -> ModelCard:
 
 
 def loaded_by_examples(card: ModelCard) -> str | None:
-    """The id that the example of a card made here loads; None when there is no such example, or one without an id."""
+    """What the example of a card made here loads: an id, a name, or this package's default; None without an example."""
     found = _EXAMPLE.search(card.text)
-    return found and found[1]
+    return found and (found[1] or SHIPPED_BUNDLE.name)
 
 
 def recorded_training(bundle: Path) -> Mapping[str, Any]:

@@ -22,8 +22,9 @@ from speechbrain_dynsnet.model.bundle import CONFIG, WEIGHTS
 REQUIRED = ("pesq_wb", "p808_mos")  # no card without these
 SHOWN = ("pesq_wb", "p808_mos", "ovrl_mos", "stoi", "si_sdr_db")  # in tables and to the Hub; P.835 by its whole alone
 _ROUNDING = 1e-6  # of the shares of MACs in a summary
-_SUMMARY_COLUMNS = ("system", "exit", "macs_share", "metric", "clips", "failures", "mean", "low", "high")
-_NUMBERS = ("macs_share", "mean", "low", "high", "difference", "difference_low", "difference_high")
+_COMPARISON = ("compared_with", "difference", "difference_low", "difference_high")
+_SUMMARY_COLUMNS = ("system", "exit", "macs_share", "metric", "clips", "failures", "mean", "low", "high", *_COMPARISON)
+_NUMBERS = ("macs_share", "mean", "low", "high", *_COMPARISON[1:])
 _WHOLE = ("exit", "clips", "failures")
 _BENCH_COLUMNS = ("family", "exit", "macs_per_frame", "frames_timed", "cpu", "threads")
 _BENCH_WHOLE = ("exit", "macs_per_frame", "frames_timed")

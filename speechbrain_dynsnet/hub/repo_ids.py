@@ -5,7 +5,7 @@ from __future__ import annotations
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from speechbrain_dynsnet.errors import InputError, one_line
+from speechbrain_dynsnet.errors import InputError
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -21,5 +21,8 @@ def check_hub_name(name: str, kind: str) -> str:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"{name!r} cannot be the name of a {kind} ({one_line(error)}) give user/name") from error
+        told = "letters, digits and single -, _ and ., 96 in all, no - or . at an end"
+        raise InputError(
+            f"{name!r} cannot be the name of a {kind}: give user/name ({told}), without an address"
+        ) from error
     return name

@@ -62,7 +62,7 @@ def summarise(path: Path, rows: Sequence[Mapping[str, str]], expected_files: int
     path : Path
         The manifest, for messages.
     rows : sequence of dict
-        Its rows: the columns of any manifest, and `source`; `licence` and `seconds` where they are known.
+        Its rows: the columns of any manifest, and `source`; where known `licence` (or `license`) and `seconds`.
     expected_files : int or None
         How many files the model says that it was trained on.
 
@@ -142,11 +142,16 @@ def _shares(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[
             name,
             len(group),
             _hours_of(path, group),
-            tuple(sorted({licence for row in group if (licence := (row.get("licence") or "").strip())})),
+            tuple(sorted({licence for row in group if (licence := _licence(row))})),
         )
         for name, group in groups.items()
     ]
     return sorted(shares, key=lambda share: (-(share.hours or 0.0), -share.files, share.name))
+
+
+def _licence(row: Mapping[str, str]) -> str:
+    """In a manifest the word has either of its spellings."""
+    return (row.get("licence") or row.get("license") or "").strip()
 
 
 def _hours_of(path: Path, rows: Sequence[Mapping[str, str]]) -> float | None:

@@ -310,6 +310,11 @@ class TestText:
         text = made(bundle, "--results", results, "--data", manifest)
         assert cells(text, "a/noise")[1:] == ["2", "not given"] and "hours" not in text.partition("## Training data")[2]
 
+    def test_a_manifest_may_spell_it_license(self, bundle: Path, results: Path, manifest: Path, tmp_path: Path) -> None:
+        text = made(bundle, "--results", results, "--data", manifest)
+        change_table(manifest, lambda row: {{"licence": "license"}.get(name, name): row[name] for name in row})
+        assert made(bundle, "--results", results, "--data", manifest, "-o", tmp_path / "card.md") == text
+
     @pytest.mark.skipif(not CORPUS.is_file(), reason="needs the shared corpus's manifest")
     def test_the_shipped_models_data(self, tmp_path: Path) -> None:
         results = write_results(tmp_path / "results", SHIPPED_BUNDLE)
@@ -336,6 +341,9 @@ class TestFile:
     def test_a_place_that_cannot_be_written_is_named(self, bundle: Path, results: Path, output: str) -> None:
         Path("folder").mkdir()
         refused(run(bundle, "--results", results, "-o", output), output)
+
+    def test_the_card_of_a_model_of_the_package_stays(self, results: Path) -> None:
+        refused(run("baseline", "--results", results, "--overwrite"), "baseline: is no folder here", "-o")
 
     @pytest.mark.parametrize("model", ["nowhere", "bundle/config.json", "user/model"])
     def test_no_such_model(self, bundle: Path, results: Path, model: str) -> None:
@@ -372,6 +380,10 @@ class TestWrongTables:
             (_set("mean", "nan"), "mean 'nan'"),
             (_set("failures", "-1"), "failures '-1'"),
             (_set("macs_share", "0.5"), "another model"),
+            *[
+                (lambda row, name=name: {key: row[key] for key in row if key != name}, f"lacks the columns {name}")
+                for name in ("mean", "compared_with", "difference")
+            ],
         ],
     )
     def test_figures_of_another_model_or_with_gaps(

@@ -37,7 +37,8 @@ TOLD += "def tell(*words): print(*words, file=open('story', 'a'))\n"
 TRAIN = "folder = given('--output_folder'); folder.mkdir(parents=True, exist_ok=True); tell('train', folder.name)\n"
 TRAIN += "if folder.name in os.environ.get('BROKEN', ''): sys.exit('Error: it diverged')\n"
 TRAIN += "if folder.name == os.environ.get('STOP'): os.kill(os.getppid(), int(os.environ['BY'])); time.sleep(60)\n"
-TRAIN += "assert '--baseline' not in sys.argv or given('--baseline').is_dir(); (folder / 'bundle').mkdir()\n"
+TRAIN += "assert '--baseline' not in sys.argv or given('--baseline').is_dir()\n"
+TRAIN += "bundle = folder / 'bundle'; bundle.mkdir(); (bundle / 'model.safetensors').touch()\n"
 EVALUATE = "out = given('-o'); out.mkdir(exist_ok=True); (out / 'clips.csv').touch(); (out / 'summary.csv').touch()\n"
 EVALUATE += "assert sys.argv[sys.argv.index('--jobs') + 1] == '1'\n"
 EVALUATE += "tell('evaluate', out.name, *(['by', given('--baseline').name] if '--baseline' in sys.argv else []))\n"
@@ -166,6 +167,8 @@ def test_one_command_trains_measures_and_tabulates_and_the_same_one_does_nothing
     assert {cell["state"] for cell in cells_of()} == {"done"}
     assert {path.stem for path in Path("out/models").glob("*.log")} == set(names)
     Path("times.csv").touch()
+    for name in names:
+        Path("out/models", name, "bundle", "README.md").touch()  # a card makes no model anew
     again = run("--hours", 20, "--bench", "times.csv")
     assert again.exit_code == 0 and story() == [f"{told} times times.csv"]
 
@@ -193,7 +196,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(run: Run, monkeypatch: 
     assert result.stderr.splitlines()[-3:] == [
         f"failed: {HALF}: it diverged (exit code 1)",
         f"failed: {REPEATED}: it diverged (exit code 1)",
-        f"failed: pretrain_joint_0135: needs out/models/{HALF}/bundle, which is not there",
+        f"failed: pretrain_joint_0135: needs out/models/{HALF}/bundle/model.safetensors, which is not there",
     ]
     states = {cell["cell"]: cell["state"] for cell in cells_of()}
     assert states == {HALF: "begun", BASELINE: "done", REPEATED: "begun", "pretrain_joint_0135": "not yet"}
