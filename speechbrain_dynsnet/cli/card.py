@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     "--data", type=Path, metavar="MANIFEST",
     help="The training data: a CSV manifest with the columns source, licence and seconds too.",
 )  # fmt: skip
-@click.option("--data_note", default="", metavar="TEXT", help="The training data in your words, beside or without it.")
-@click.option("--test_note", default="", metavar="TEXT", help="What the test set holds, and how far from the training.")
+@click.option(
+    "--data_note", default="", metavar="TEXT", help="The training data in your words, with --data or without."
+)
+@click.option(
+    "--test_note", default="", metavar="TEXT", help="What the test set holds, and how it differs from training."
+)
 @click.option("--teacher_note", default="", metavar="TEXT", help="What the teacher is, and was trained on.")
 @click.option("--limits_note", default="", metavar="TEXT", help="Limits besides those that the files tell.")
 @click.option("--languages", default="", metavar="CODE,CODE", help="Of the training speech, such as en,de.")

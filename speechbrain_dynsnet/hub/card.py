@@ -209,7 +209,7 @@ def _usage(bundle: Path, architecture: Architecture, given: Given) -> str:
     if given.package is not None:
         needs = f"Install {package}:\n\n```bash\npip install {shlex.quote(given.package)}\n```\n\nThen, in Python:"
     else:
-        needs = f"With {package}{'' if is_shipped else ' (where to get it is not given)'}, in Python:"
+        needs = f"With {package}{'' if is_shipped else ' (where to get it is not given)'}:"
     return (
         f"{needs}\n\n"
         "```python\nfrom speechbrain_dynsnet import EnhanceDynamic\n\n"
@@ -245,9 +245,9 @@ def _limits(
     return [
         f"It hears up to {architecture.sample_rate / 2000:g} kHz: in files of higher rates what is above follows the "
         "gain of the bands below.",
-        f"Languages of the training speech: {', '.join(given.languages) or 'not given'}. How it "
-        "treats others is not given.",
-        f"Types of noise in training: {noise_types(data) if data else 'not given'}. Others may pass.",
+        "Languages of the training speech: "
+        + (f"{', '.join(given.languages)}. Others were not part of it." if given.languages else "not given."),
+        f"Types of noise in training: {noise_types(data) if data else 'not given'}. Other noises may get through.",
         "Targets kept their reverberation, so the model leaves it." if training.get("mixing") else "",
     ]
 

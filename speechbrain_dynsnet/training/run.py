@@ -242,7 +242,7 @@ def _make_loaders(recipe: Recipe, data: dict[str, Corpus | ShardSet]) -> Loaders
         if isinstance(part, Corpus):
             tracks = open_corpus(part, decoded)
             logger.info(
-                "%s: %.2f h of speech by %d speakers, %.2f h of noise, %d impulse responses",
+                "%s: %.2f h of speech (speakers: %d), %.2f h of noise, impulse responses: %d",
                 split,
                 tracks.clean.samples.sum() / SAMPLE_RATE / 3600,
                 len(tracks.clean.group_names),

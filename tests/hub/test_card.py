@@ -229,7 +229,7 @@ class TestText:
         assert 'EnhanceDynamic.from_hparams("user/quiet")' in text
         assert "dynsnet enhance noisy.wav -o clean.wav --model user/quiet --exit 3" in text
         assert "`hyperparams.yaml` runs code" in text and "2308.16678" in text
-        assert "`speechbrain_dynsnet` (where to get it is not given), in Python:" in text
+        assert "`speechbrain_dynsnet` (where to get it is not given):" in text
 
     def test_it_says_where_to_get_the_package(self, bundle: Path, results: Path) -> None:
         text = made(bundle, "--results", results, "--package", "git+https://example.org/a b")

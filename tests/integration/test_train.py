@@ -56,7 +56,7 @@ def test_what_a_user_sees(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "concat_joint_01"
     lines = first.stdout.splitlines()
     assert [line.split(": ")[0] for line in lines[:2]] == ["train", "valid"]
-    assert "h of speech by 2 speakers" in lines[0] and "1 speakers" in lines[1]
+    assert "h of speech (speakers: 2)" in lines[0] and "(speakers: 1)" in lines[1]
     lines = lines[2:]
     assert lines[0] == f"this run is in {folder}"
     assert [line.split("  ")[0] for line in lines[1:3]] == ["exits_0_1 epoch 1/2", "exits_0_1 epoch 2/2"]
