@@ -28,6 +28,7 @@ def test_the_page_has_its_tables(runs: list[Run]) -> None:
         "table 1": table1_to_markdown(),
         "table 2": to_markdown(make_table(runs)),
         "paired": pairs_to_markdown(runs),
+        "paper": compare_with_paper(read_paper(RECIPE / "paper_table2.csv"), runs),
     }
     for name, text in made.items():
         on_page = re.search(f"<!-- {name} -->\n\n(.*)\n\n<!-- end of {name} -->", PAGE, re.DOTALL)
