@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -46,3 +47,17 @@ def test_all_models_had_one_budget(runs: list[Run]) -> None:
 def test_all_models_had_the_same_data_and_teacher(runs: list[Run]) -> None:
     said = {(str(run.training["data"]), run.training["teacher_weights"]) for run in runs}
     assert len(said) == 1
+
+
+def test_the_page_tells_the_ranges_of_the_masks() -> None:
+    paragraph = PAGE[PAGE.index("**The masks under both schemes.**") :]
+    paragraph = " ".join(paragraph[: paragraph.index("\n\n")].split())
+    with (RECIPE / "figures" / "grid_mask_ranges.csv").open(newline="") as file:
+        rows = {(row["model"], row["exit"], row["region"]): row for row in csv.DictReader(file)}
+    for model, exit, region in rows:
+        if region == "speech" and exit in "05":
+            speech, noise = rows[model, exit, "speech"], rows[model, exit, "noise"]
+            told = [f"{float(speech['p50_db']) - float(noise['p50_db']):.1f}"]
+            if exit == "5":
+                told += [f"{float(noise['p1_db']):.1f} to {float(speech['p99_db']):.1f}"]
+            assert [figure for figure in told if f" {figure}" not in paragraph] == [], (model, exit)
