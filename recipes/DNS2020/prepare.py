@@ -264,7 +264,7 @@ def _report_sources(listed: Sequence[Entry], checked: dict[Path, CheckedFile]) -
     speakers = {(entry.source.group, entry.split) for entry in listed if entry.source.kind == "clean"}
     both = sorted({group for group, split in speakers if split == "train"} & {g for g, s in speakers if s == "valid"})
     if both:
-        click.echo(f"{len(both)} speakers are both in train and valid, the first is {both[0]}", err=True)
+        click.echo(f"speakers both in train and valid: {len(both)}, the first is {both[0]}", err=True)
 
 
 def _report_left_out(path: Path, files: Sequence[CheckedFile]) -> None:

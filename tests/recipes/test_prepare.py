@@ -343,7 +343,7 @@ def test_a_speaker_on_both_sides_of_a_manifest_is_told(tree: Path, tmp_path: Pat
     twin = next(row for row in rows(path) if (row["kind"], row["split"]) == ("clean", "train"))
     path.write_text(path.read_text().replace(f"{twin['path']},clean,train", f"{twin['path']},clean,valid"))
     result = prepared(path, "--output", tmp_path / "new.csv")
-    assert f"1 speakers are both in train and valid, the first is {twin['speaker_or_category']}" in result.stderr
+    assert f"speakers both in train and valid: 1, the first is {twin['speaker_or_category']}" in result.stderr
 
 
 @pytest.mark.parametrize(
