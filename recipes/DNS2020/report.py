@@ -121,7 +121,7 @@ def main(
         written = [path for name, figure in result_figures(runs, times) for path in save_figures(figure, output, name)]
         if networks:
             written += draw_all_masks(networks, rivals, clip, pairs, output)
-        click.echo(f"\nwritten to {output}: table1.md, table2.md, table2.csv and {len(written)} files more")
+        click.echo(f"\nwritten to {output}: table1.md, table2.md, table2.csv and {len(written)} more files")
 
 
 def write_tables(runs: Sequence[Run], output: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,18 +30,18 @@ def command(model: str, repo_id: str, private: bool, dry_run: bool) -> None:
         from speechbrain_dynsnet.hub.card import loaded_by_examples
         from speechbrain_dynsnet.hub.repo_ids import check_repo_id
         from speechbrain_dynsnet.hub.upload import plan_upload, push
-        from speechbrain_dynsnet.inference.sources import is_hub_id, resolve_source
+        from speechbrain_dynsnet.inference.sources import resolve_source, shipped_names
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed: install the package with its [evaluation] extra") from error
 
     check_repo_id(repo_id)
-    if is_hub_id(model):
-        raise InputError(f"{model}: is no folder here; give the folder of a model")
+    if not Path(model).is_dir() and model not in shipped_names():
+        raise InputError(f"{model}: no such folder; give the folder of a model, or {' or '.join(shipped_names())}")
     upload = plan_upload(resolve_source(model))
     if (loaded := loaded_by_examples(upload.card)) not in (None, repo_id):
-        folder = model if Path(model).is_dir() else "COPY"  # the package's own card stays as it is
-        anew = shlex.join(["dynsnet", "card", folder, "--results", "RESULTS", "--repo_id", repo_id, "--overwrite"])
-        click.echo(f"the card's example loads {loaded}: make it anew with `{anew}`", err=True)
+        whose = "it" if Path(model).is_dir() else "the card of a copy"  # the package's own stays as it is
+        anew = f"make {whose} anew with `dynsnet card`, the options that it had, and --repo_id {repo_id} --overwrite"
+        click.echo(f"the card's example loads {loaded}: {anew}", err=True)
     if dry_run:
         _print(upload, repo_id)
         return

@@ -246,8 +246,9 @@ def _limits(
         f"It hears up to {architecture.sample_rate / 2000:g} kHz: in files of higher rates what is above follows the "
         "gain of the bands below.",
         "Languages of the training speech: "
-        + (f"{', '.join(given.languages)}. Others were not part of it." if given.languages else "not given."),
-        f"Types of noise in training: {noise_types(data) if data else 'not given'}. Other noises may get through.",
+        + (f"{', '.join(given.languages)}. How it does in others is not known." if given.languages else "not given."),
+        "Types of noise in training: "
+        + (f"{noise_types(data)}. Other noises may get through." if data else "not given."),
         "Targets kept their reverberation, so the model leaves it." if training.get("mixing") else "",
     ]
 

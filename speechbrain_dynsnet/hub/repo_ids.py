@@ -5,7 +5,7 @@ from __future__ import annotations
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from speechbrain_dynsnet.errors import InputError
+from speechbrain_dynsnet.errors import InputError, one_line
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -21,8 +21,7 @@ def check_hub_name(name: str, kind: str) -> str:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        told = "letters, digits and single -, _ and ., 96 in all, no - or . at an end"
         raise InputError(
-            f"{name!r} cannot be the name of a {kind}: give user/name ({told}), without an address"
+            f"{name!r} cannot be the name of a {kind}: give user/name, no URL ({one_line(error)})"
         ) from error
     return name

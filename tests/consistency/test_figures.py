@@ -34,9 +34,11 @@ def scores_of(table: Table) -> Table:
     turned = {(column, row): cell for (row, column), cell in table.items()}
     named = {}
     for (system, metric), cell in (*table.items(), *turned.items()):
-        if system.split()[0:1] in (["exit"], ["noisy"]) and cell:
+        kind = system.split()[0] if system else ""
+        if kind in ("exit", "noisy", "baseline") and cell:
+            system = system if kind == "exit" else kind
             if metric in SCORES:
-                named["noisy" if system.startswith("noisy") else system, metric] = cell
+                named[system, metric] = cell
             elif metric in MACS:
                 named[system, MACS[0]] = cell
     return named
@@ -78,7 +80,8 @@ def times_of(page: Path) -> dict[tuple[str, str], set[str]]:
     for table in tables_of(page):
         for (row, column), cell in table.items():
             for kind, names in TIMES.items():
-                if column in names and (exit := row.removeprefix("exit ")).isdigit():
+                exit = row.partition(" (")[0].removeprefix("exit ")
+                if column in names and (exit.isdigit() or exit == "baseline") and cell:
                     said.setdefault((exit, kind), set()).add(cell)
     return said
 

@@ -106,10 +106,16 @@ class TestPush:
         assert noted in told and (f"--repo_id {NAME}" in told) is bool(noted)
 
     @pytest.mark.parametrize(
-        "name", ["", "model", "a/b/c", "user/", "us er/model", "user/mo--del", "user/m.git", "https://hf.co/user/m"]
+        ("name", "told"),
+        [
+            *[(name, "give user/") for name in ("", "model", "a/b/c", "user/", "us er/model")],
+            ("user/mo--del", "'--'"),
+            ("user/m.git", "'.git'"),
+            ("https://hf.co/user/m", "no URL"),
+        ],
     )
-    def test_a_name_that_cannot_be_is_refused(self, hub: Hub, bundle: Path, name: str) -> None:
-        refused(run(bundle, name), "give user/")
+    def test_a_name_that_cannot_be_is_refused(self, hub: Hub, bundle: Path, name: str, told: str) -> None:
+        refused(run(bundle, name), told)
         assert not hub.asked
 
     def test_no_token(self, hub: Hub, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,14 +208,14 @@ class TestPush:
 
     def test_no_such_model(self, hub: Hub) -> None:
         refused(run("nowhere", NAME), "nowhere: no such folder")
-        refused(run("user/other", NAME), "user/other: is no folder here")
+        refused(run("user/other", NAME), "user/other: no such folder")
         assert not hub.asked
 
     @pytest.mark.parametrize("name", ["concat_joint_4", "baseline"])
     def test_a_model_of_the_package_goes_with_a_word_on_its_card(self, hub: Hub, name: str) -> None:
         told = run(name, NAME, "--dry_run")
         assert told.exit_code == 0 and "| model.safetensors |" in told.stdout
-        assert f"loads {name}: make it anew with `dynsnet card COPY --results RESULTS --repo_id {NAME}" in told.stderr
+        assert f"loads {name}: make the card of a copy anew" in told.stderr and f"--repo_id {NAME}" in told.stderr
 
 
 class TestFetch:
