@@ -21,7 +21,6 @@ def check_hub_name(name: str, kind: str) -> str:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(
-            f"{name!r} cannot be the name of a {kind}: give user/name, no URL ({one_line(error)})"
-        ) from error
+        reason = one_line(error).partition(": '")[0]  # after that it says the name again
+        raise InputError(f"{name!r} cannot be the name of a {kind}: give user/name, no URL ({reason})") from error
     return name

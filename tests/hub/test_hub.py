@@ -109,7 +109,7 @@ class TestPush:
         ("name", "told"),
         [
             *[(name, "give user/") for name in ("", "model", "a/b/c", "user/", "us er/model")],
-            ("user/mo--del", "'--'"),
+            ("user/mo--del", "-- or .."),
             ("user/m.git", "'.git'"),
             ("https://hf.co/user/m", "no URL"),
         ],
