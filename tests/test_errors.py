@@ -47,7 +47,8 @@ def test_a_reader_that_has_had_enough_is_no_error(command: str, tmp_path: Path) 
         [sys.executable, "-m", "speechbrain_dynsnet.cli", *words], stdout=writing, stderr=subprocess.PIPE, text=True
     )
     os.close(writing)
-    assert done.stderr == "" and done.returncode not in (0, 2)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("the card's example loads ")]
+    assert said == [] and done.returncode not in (0, 2)
 
 
 def test_another_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
