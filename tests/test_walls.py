@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"audio", "model", "data", "training", "evaluation", "inference", "runtime", "hub"},
 }
 EXCEPTIONS = {"runtime.export": {"model"}}  # a package whose modules read torch models
-FOR_ALL = {"errors", "lazy", "processes", "writing"}
+FOR_ALL = {"errors", "lazy", "processes", "text", "writing"}
 DOORS = {""}  # the package's own public names may come from anywhere
 HEAVY = ("torch", "torchaudio", "speechbrain")
 

@@ -31,6 +31,7 @@ from speechbrain_dynsnet.evaluation.evaluate import check_lengths
 from speechbrain_dynsnet.evaluation.results import CLIPS, SUMMARY
 from speechbrain_dynsnet.model.bundle import WEIGHTS
 from speechbrain_dynsnet.model.importing import load_network
+from speechbrain_dynsnet.text import align
 from speechbrain_dynsnet.training.budget import Budget, least_hours, share_out
 from speechbrain_dynsnet.training.folder import public_settings, settings
 from speechbrain_dynsnet.training.recipe import Recipe, load_recipe
@@ -52,10 +53,6 @@ _DECIDED = (
     *("baseline", "teacher", "data_folder", "shards", "output_folder"),
 )
 GRID = "grid.csv"
-COLUMNS = (
-    *("cell", "training", "model", "exits", "seed", "hours", "own_hours", "starts_from", "max_epochs"),
-    *("clips_per_epoch", "state", "command"),
-)
 _SHOWN = ("cell", "hours", "own_hours", "state")
 
 
@@ -156,7 +153,8 @@ def main(
             cells = make_cells(grid.load(PAPER_CONFIGURATIONS[0])[0].seed, read_seeds(seeds))
             trainings = plan(grid, choose(cells, only))
             if dry_run:
-                return show(rows_of(grid, trainings))
+                show(rows_of(grid, trainings))
+                return
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what it runs ends with it
             for folder in ("models", "results"):
                 (out / folder).mkdir(parents=True, exist_ok=True)
@@ -195,9 +193,8 @@ def check(grid: Grid, bench: Sequence[Path]) -> None:
         if before.get(name) != now.get(name)
     ]
     if different:
-        raise InputError(
-            f"{grid.out}: holds another grid ({'; '.join(different)}); give another OUT, or the same settings"
-        )
+        told = f"holds another grid ({'; '.join(different)}); give another OUT, or the same settings"
+        raise InputError(f"{grid.out}: {told}")
 
 
 def _read_settings(record: Path) -> dict[str, Any]:
@@ -231,7 +228,7 @@ def command(grid: Grid, cell: Cell, budget: Budget) -> tuple[str, ...]:
 
 
 def rows_of(grid: Grid, trainings: Sequence[Training]) -> list[dict[str, str]]:
-    """Rows with `COLUMNS`; `hours` are those of the model, its start included, and `own_hours` without."""
+    """Rows of `grid.csv`; `hours` are those of the model, its start included, and `own_hours` without."""
     own = {one.cell.name: one.budget.hours for one in trainings}
     rows: list[dict[str, Any]] = [
         {
@@ -256,13 +253,9 @@ def rows_of(grid: Grid, trainings: Sequence[Training]) -> list[dict[str, str]]:
 
 def show(rows: Sequence[dict[str, str]]) -> None:
     """Print them in columns, their sum, and what would train each."""
-    lines = [_SHOWN, *(tuple(row[name] for name in _SHOWN) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    click.echo(f"{sum(float(row['own_hours']) for row in rows):,.0f} hours of audio in all")
-    for row in rows:
-        click.echo(f"\n# {row['cell']}\n{row['command']}")
+    table = align([[name, *(row[name] for row in rows)] for name in _SHOWN])
+    total = f"{sum(float(row['own_hours']) for row in rows):,.0f} hours of audio in all"
+    click.echo("\n".join([*table, total, *(f"\n# {row['cell']}\n{row['command']}" for row in rows)]))
 
 
 def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs: int, lock: int) -> dict[str, str]:
@@ -280,7 +273,8 @@ def work(grid: Grid, cells: Sequence[Cell], trainings: Sequence[Training], jobs:
     others = [row for row in read_grid(grid.out / GRID) if row["cell"] not in {one.cell.name for one in trainings}]
 
     def note() -> None:
-        write_table(grid.out / GRID, COLUMNS, [*others, *rows_of(grid, trainings)])
+        rows = rows_of(grid, trainings)
+        write_table(grid.out / GRID, list(rows[0]), [*others, *rows])
 
     note()
     failures = run_tasks(tasks, jobs, [lock], note)
@@ -311,12 +305,11 @@ def evaluation(grid: Grid, name: str, baseline: str | None) -> Task:
     """Measure a cell, by the scores of another."""
     results, bundle = grid.results(name), grid.bundle(name)
     by = grid.results(baseline) if baseline else None
-    words = [*EVALUATE, str(bundle), "--test_set", str(grid.test_set), "--jobs", "1"]
+    words = [*EVALUATE, str(bundle), "--test_set", str(grid.test_set), "--jobs", "1", "-o", str(results)]
     words += ["--baseline", str(by)] if by else []
     # The weights, not the folder, whose time changes when somebody writes a card.
     needs = (bundle / WEIGHTS, *([by / SUMMARY] if by else []))
-    command = (*words, "-o", str(results))
-    return Task(evaluated(name), command, results.with_name(f"{name}.log"), results / SUMMARY, needs)
+    return Task(evaluated(name), tuple(words), results.with_name(f"{name}.log"), results / SUMMARY, needs)
 
 
 def report(grid: Grid, cells: Sequence[Cell], bench: Sequence[Path], lock: int) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from speechbrain_dynsnet.data.levels import CLIPPED
 from speechbrain_dynsnet.data.look import Look
 from speechbrain_dynsnet.data.look_files import LEVEL_S, SAMPLE_FILES, SAMPLE_HOURS, FilesLook
 from speechbrain_dynsnet.data.look_pairs import FilePairs
+from speechbrain_dynsnet.text import align
 
 _NAMED = 10  # so many files are named; the rest are counted
 _HEADER = ("split", "kind", "files", "hours", "speakers or", "duration (s)", "level (dBFS)", "clipped", "left out")
@@ -25,7 +25,7 @@ def describe(look: Look) -> list[str]:
     if look.files:
         # Nobody sees an empty column.
         columns = list(zip(_HEADER, _SECOND, *map(_row, look.files), strict=True))
-        lines += _align([column for column in columns if any(column[2:])])
+        lines += align([column for column in columns if any(column[2:])])
         lines += [
             f"level: active RMS, and clipped: beyond {CLIPPED:g} of full scale, of at most {SAMPLE_FILES} files or "
             f"{SAMPLE_HOURS:g} hours a row,",
@@ -87,7 +87,7 @@ def _pairs(look: Look) -> list[str]:
         *((name, _percentiles(values), *_asked(values, asked)) for name, values, asked in rows),
     ]
     lines = [
-        *_align(list(zip(*table, strict=True))),
+        *align(list(zip(*table, strict=True))),
         "SNR: active RMS of the speech to RMS of all the noise, which is noisy - clean; its level is that RMS",
     ]
     if isinstance(look.source, FilePairs):
@@ -122,10 +122,3 @@ def _percentiles(values: NDArray[np.float64]) -> str:
         return _NONE
     low, median, high = np.percentile(finite, (5, 50, 95))
     return f"{median:.1f} ({low:.1f} to {high:.1f})"
-
-
-def _align(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of cells as lines of equal widths."""
-    widths = [max(map(len, column)) for column in columns]
-    rows: Iterable[tuple[str, ...]] = zip(*columns, strict=True)
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
